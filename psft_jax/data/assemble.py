@@ -1,0 +1,137 @@
+"""Volumes that were read one by one become a Scan, once their grids and labels have been checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Listed
+from itertools import chain
+
+import numpy as np
+from nibabel.orientations import io_orientation
+from scipy import ndimage
+
+from psft_jax.data.nifti import LoadedVolume
+from psft_jax.errors import InputError
+from psft_jax.scan import Image, Mask, Scan, Volume
+
+AFFINE_TOLERANCE_MM = 1e-3  # what float32 headers and other tools' rounding lose, and far below a voxel
+LABEL_TOLERANCE = 1e-3  # masks that were stored as scaled integers or floats hold 0.9999998 for 1
+
+
+def assemble(
+    subject: str,
+    session: str,
+    sequences: tuple[Listed[LoadedVolume], Listed[LoadedVolume]],
+    organ: LoadedVolume | None,
+    lesion: LoadedVolume | None,
+) -> Scan:
+    """Build a scan from volumes that share one grid.
+
+    Args:
+        subject: the patient's identifier.
+        session: the visit's identifier.
+        sequences: for each of the two sequences its volumes, one a channel.
+        organ: the organ mask, or None for skull-stripped images, whose organ is ``nonzero_organ`` of the
+            first channel of the first sequence.
+        lesion: the reference annotation, or None where there is none. It may be empty: a visit without
+            lesions is a valid annotation.
+
+    Returns:
+        The scan on the canonical grid of the first volume, whose file's grid it remembers.
+
+    Raises:
+        InputError: the volumes differ in shape or affine, a mask holds other labels than 0 and 1, or the
+            organ mask is empty.
+    """
+    first = sequences[0][0]
+    masks = [mask for mask in (organ, lesion) if mask is not None]
+    for other in chain(*sequences, masks):
+        check_same_grid(first, other)
+    return Scan(
+        subject=subject,
+        session=session,
+        sequences=(_stack(sequences[0]), _stack(sequences[1])),
+        organ=nonzero_organ(first.data) if organ is None else binary_mask(organ),
+        lesion=None if lesion is None else binary_mask(lesion),
+        spacing_mm=first.spacing_mm,
+        affine=first.affine,
+        file_grid=first.file_grid,
+    )
+
+
+def check_same_grid(reference: LoadedVolume, other: LoadedVolume) -> None:
+    """Check that two volumes lie voxel on voxel in their canonical order.
+
+    The files may store them in different orientations.
+
+    Raises:
+        InputError: the shapes differ, or an entry of the affines by more than ``AFFINE_TOLERANCE_MM``.
+    """
+    if other.data.shape != reference.data.shape:
+        found, expected = f"shape (Z, Y, X) {other.data.shape}", f"{reference.data.shape}"
+    else:
+        # As stored where possible: flipping an axis adds its rounding errors up into the origin.
+        affines = other.file_grid.affine, reference.file_grid.affine
+        if not np.array_equal(*map(io_orientation, affines)):
+            affines = other.affine, reference.affine
+        difference = float(np.abs(affines[0] - affines[1]).max())
+        if difference <= AFFINE_TOLERANCE_MM:
+            return
+        found = f"an affine with the rows {_rows(affines[0])}"
+        expected = f"{_rows(affines[1])} within {AFFINE_TOLERANCE_MM:g} mm"
+    raise InputError(
+        other.path,
+        found=found,
+        expected=f"{expected}, as in {reference.path}",
+        remedy="Resample the sequences and masks of a visit onto one grid.",
+    )
+
+
+def binary_mask(volume: LoadedVolume, labels: tuple[int, ...] = (0, 1)) -> Mask:
+    """The voxels of a label map that hold the label 1.
+
+    Args:
+        volume: the label map, in integers or in floats within ``LABEL_TOLERANCE`` of them.
+        labels: every label that may occur; those beside 1 count as background (in the WMH challenge's
+            masks, for instance, 2 marks other pathology).
+
+    Raises:
+        InputError: another label occurs.
+    """
+    found = np.unique(volume.data)
+    nearest = np.rint(found)
+    if np.isin(nearest, labels).all() and np.abs(found - nearest).max() <= LABEL_TOLERANCE:
+        return np.rint(volume.data) == 1
+    shown = ", ".join(f"{value:g}" for value in found[:8])
+    raise InputError(
+        volume.path,
+        found=f"the labels {shown}" + (f" and {found.size - 8} more" if found.size > 8 else ""),
+        expected=f"only {', '.join(map(str, labels))}",
+        remedy="Give the binary mask: not an image, a probability or a map of several structures.",
+    )
+
+
+def nonzero_organ(volume: Volume) -> Mask:
+    """The organ in an image whose outside was set to 0 (a skull-stripped brain).
+
+    It is the largest 26-connected component of the voxels that are not 0, with its holes filled
+    (``scipy.ndimage.binary_fill_holes``). It is empty, and ``Scan`` refuses it, where the volume is all 0.
+
+    >>> row = np.array([[[0, 5, 0, 7, 7, 0]]], dtype=np.float32)
+    >>> nonzero_organ(row).astype(int).tolist()
+    [[[0, 0, 0, 1, 1, 0]]]
+    """
+    components, n_components = ndimage.label(volume != 0, structure=np.ones((3, 3, 3)))
+    if n_components == 0:
+        return np.zeros(volume.shape, dtype=bool)
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0  # the background
+    return ndimage.binary_fill_holes(components == sizes.argmax())
+
+
+def _stack(channels: Listed[LoadedVolume]) -> Image:
+    return np.stack([channel.data for channel in channels], axis=-1)
+
+
+def _rows(affine: np.ndarray) -> str:
+    """The upper three rows of an affine on one line."""
+    return " / ".join(" ".join(f"{value:.6g}" for value in row) for row in affine[:3])

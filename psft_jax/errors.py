@@ -1,0 +1,31 @@
+"""The one exception that bad input raises; an entry point shows it as a sentence, not a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class InputError(ValueError):
+    """Something that the user gave cannot be used.
+
+    Args:
+        where: the file, setting or patient that is wrong.
+        found: what was found there.
+        expected: what would have been right.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(self, where: object, *, found: str, expected: str, remedy: str) -> None:
+        self.where = str(where)
+        self.found = found
+        self.expected = expected
+        self.remedy = remedy
+        super().__init__(f"{where}: found {found}; expected {expected}. {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickling needs, so that the error survives its way back from a worker process."""
+        return _rebuild, (self.where, self.found, self.expected, self.remedy)
+
+
+def _rebuild(where: str, found: str, expected: str, remedy: str) -> InputError:
+    return InputError(where, found=found, expected=expected, remedy=remedy)

@@ -1,0 +1,88 @@
+"""Files appear whole or not at all: written under a temporary name, flushed to the disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from psft_jax.errors import InputError
+
+_REFUSALS = {
+    errno.ENOSPC: "a full disk",
+    errno.EDQUOT: "an exhausted disk quota",
+    errno.EFBIG: "the largest file size that this disk or account allows",
+    errno.EROFS: "a read-only disk",
+    errno.EACCES: "a folder without write permission",
+}
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary path in the folder of ``path`` that takes its name when the block ends without an error.
+
+    The temporary name ends as ``path`` does, so that writers which go by the suffix (``.nii.gz``, ``.png``)
+    write the right format. The folder is made where it is missing. Where the block raises, the temporary
+    file is removed and whatever stood at ``path`` before is left as it was.
+
+    Args:
+        path: the file to write.
+        overwrite: replace a file that is already there.
+
+    Yields:
+        The path to write to; it does not exist yet.
+
+    Raises:
+        InputError: the file exists and ``overwrite`` is False, or the disk is full or
+            may not be written to.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_path(Path(folder) / "note.txt") as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     print((Path(folder) / "note.txt").read_text())
+    whole
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise InputError(
+            path,
+            found="a file of this name",
+            expected="no file, so that no earlier result is lost",
+            remedy="Choose another name, move the file away, or ask for it to be overwritten.",
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own lets the temporary file keep its name, and takes with it whatever a writer
+        # that fails leaves beside its file.
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            temporary = folder / path.name
+            yield temporary
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        raise InputError(
+            path,
+            found=f"{_REFUSALS[error.errno]} while writing",
+            expected=f"room, and leave to write, for the whole file in {path.parent}",
+            remedy="Make room or choose another folder, then run again; any earlier file is as it was.",
+        ) from error
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's bytes, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,109 @@
+"""The dual-pathway P-Net in Flax NNX, in two parts: a trunk that fine-tuning freezes, and a head."""
+
+from __future__ import annotations
+
+import jax
+from flax import nnx
+from jax import numpy as jnp
+from jaxtyping import Array, Float
+
+from psft_jax.model.config import PNetConfig, Taps
+from psft_jax.model.dropout import dropout
+
+Images = tuple[Float[Array, "b y x c0"], Float[Array, "b y x c1"]]
+
+HE_UNIFORM = jax.nn.initializers.he_uniform()
+
+
+class ConvNormRelu(nnx.Module):
+    """3x3 convolution ('same', dilated), batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, config: PNetConfig, dilation: int, *, rngs: nnx.Rngs) -> None:
+        self.conv = nnx.Conv(
+            inputs, config.width, (3, 3), kernel_dilation=dilation, kernel_init=HE_UNIFORM, rngs=rngs
+        )
+        self.norm = _batch_norm(config.width, config, rngs)
+
+    def __call__(self, x: Float[Array, "b y x i"], *, train: bool) -> Float[Array, "b y x o"]:
+        return nnx.relu(self.norm(self.conv(x), use_running_average=not train))
+
+
+class Pathway(nnx.Module):
+    """One MRI sequence through five blocks of dilated convolutions; one feature map a block comes out."""
+
+    def __init__(self, inputs: int, config: PNetConfig, *, rngs: nnx.Rngs) -> None:
+        self._layers: tuple[tuple[str, bool], ...] = ()
+        for b, block in enumerate(config.used_dilations):
+            tap = 1 if config.taps is Taps.SECOND_CONV else len(block) - 1
+            for c, dilation in enumerate(block):
+                name = f"block{b + 1}_conv{c + 1}"
+                setattr(self, name, ConvNormRelu(inputs, config, dilation, rngs=rngs))
+                self._layers = (*self._layers, (name, c == tap))
+                inputs = config.width
+
+    def __call__(self, x: Float[Array, "b y x c"], *, train: bool) -> list[Float[Array, "b y x w"]]:
+        taps = []
+        for name, tapped in self._layers:
+            x = getattr(self, name)(x, train=train)
+            if tapped:
+                taps.append(x)
+        return taps
+
+
+class Trunk(nnx.Module):
+    """Both pathways, up to the concatenation of their feature maps."""
+
+    def __init__(self, channels: tuple[int, int], config: PNetConfig, *, rngs: nnx.Rngs) -> None:
+        self.pathway1 = Pathway(channels[0], config, rngs=rngs)
+        self.pathway2 = Pathway(channels[1], config, rngs=rngs)
+
+    def __call__(self, images: Images, *, train: bool) -> Float[Array, "b y x f"]:
+        first, second = images
+        return jnp.concatenate(
+            self.pathway1(first, train=train) + self.pathway2(second, train=train), axis=-1
+        )
+
+
+class Head(nnx.Module):
+    """Dropout, 1x1 convolution, BN, ReLU, dropout, 1x1 convolution to the logits of background and lesion."""
+
+    def __init__(self, config: PNetConfig, *, rngs: nnx.Rngs) -> None:
+        self.rate = config.dropout
+        self.conv1 = nnx.Conv(
+            config.fused_channels, config.head_width, (1, 1), kernel_init=HE_UNIFORM, rngs=rngs
+        )
+        self.norm = _batch_norm(config.head_width, config, rngs)
+        self.conv2 = nnx.Conv(config.head_width, 2, (1, 1), kernel_init=HE_UNIFORM, rngs=rngs)
+
+    def __call__(
+        self, features: Float[Array, "b y x f"], *, train_norm: bool, dropout_key: Array | None
+    ) -> Float[Array, "b y x 2"]:
+        before, after = (None, None) if dropout_key is None else jax.random.split(dropout_key)
+        x = features if before is None else dropout(features, self.rate, before)
+        x = nnx.relu(self.norm(self.conv1(x), use_running_average=not train_norm))
+        return self.conv2(x if after is None else dropout(x, self.rate, after))
+
+
+class DualPathwayPNet(nnx.Module):
+    """The whole network (section 2.2, Fig. 2).
+
+    Args:
+        channels: input channels of the two pathways.
+        config: the architecture; the defaults are the paper's.
+        rngs: the stream ``params`` initialises the weights.
+    """
+
+    def __init__(self, channels: tuple[int, int], config: PNetConfig, *, rngs: nnx.Rngs) -> None:
+        self.trunk = Trunk(channels, config, rngs=rngs)
+        self.head = Head(config, rngs=rngs)
+
+    def __call__(
+        self, images: Images, *, train: bool = False, dropout_key: Array | None = None
+    ) -> Float[Array, "b y x 2"]:
+        """Logits (B, Y, X, 2) of two image stacks (B, Y, X, C); dropout is off without a key."""
+        features = self.trunk(images, train=train)
+        return self.head(features, train_norm=train, dropout_key=dropout_key)
+
+
+def _batch_norm(features: int, config: PNetConfig, rngs: nnx.Rngs) -> nnx.BatchNorm:
+    return nnx.BatchNorm(features, momentum=config.bn_momentum, epsilon=config.bn_epsilon, rngs=rngs)

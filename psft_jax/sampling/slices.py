@@ -1,0 +1,116 @@
+"""The slices that patches are drawn from, stacked for a device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from psft_jax.errors import InputError
+from psft_jax.scan import Scan
+
+Box = tuple[int, int, int, int]
+"""First row, last row + 1, first column, last column + 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Axial slices of one or many scans on a common frame, each with the organ's in-plane box.
+
+    Args:
+        images: the two sequences, (S, Y, X, C) float32; smaller slices are padded with their edge.
+        lesion: (S, Y, X) float32, 1 inside a lesion.
+        boxes: (S, 4) organ box of each slice: first row, last row + 1, first column, last column + 1.
+        names: of each slice, ``subject_session:z``.
+    """
+
+    images: tuple[Float[np.ndarray, "s y x c0"], Float[np.ndarray, "s y x c1"]]
+    lesion: Float[np.ndarray, "s y x"]
+    boxes: Int[np.ndarray, "s 4"]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, indices: Int[np.ndarray, " n"]) -> Slices:
+        """The slices at ``indices``."""
+        first, second = self.images
+        return Slices(
+            (first[indices], second[indices]),
+            self.lesion[indices],
+            self.boxes[indices],
+            tuple(self.names[i] for i in indices),
+        )
+
+
+def lesion_slices(scan: Scan) -> Int[np.ndarray, " n"]:
+    """Positions along Z of the slices with a lesion in the organ's annotation (sections 2.1, 2.3).
+
+    Raises:
+        InputError: the scan has no annotation, or an empty one.
+    """
+    if scan.lesion is None or not scan.lesion.any():
+        found = "no lesion mask" if scan.lesion is None else "a lesion mask without a lesion"
+        raise InputError(
+            scan.name,
+            found=found,
+            expected="an annotated scan with at least one lesion",
+            remedy="Annotate the scan, or leave the patient out: there is nothing to learn from.",
+        )
+    return np.flatnonzero(scan.lesion.any(axis=(1, 2)))
+
+
+def slices_of(scan: Scan, positions: Int[np.ndarray, " n"]) -> Slices:
+    """The axial slices of an annotated scan at the given positions along Z.
+
+    The organ's box is the box of its mask in that slice, or of the whole scan where the slice holds no organ.
+    """
+    if scan.lesion is None:
+        raise InputError(
+            scan.name,
+            found="no lesion mask",
+            expected="an annotated scan",
+            remedy="Annotate the scan before training on it.",
+        )
+    first, second = scan.sequences
+    return Slices(
+        (first[positions], second[positions]),
+        scan.lesion[positions].astype(np.float32),
+        np.array([_slice_box(scan, z) for z in positions], dtype=np.int32).reshape(-1, 4),
+        tuple(f"{scan.name}:{z}" for z in positions),
+    )
+
+
+def stack(parts: Iterable[Slices]) -> Slices:
+    """Slices of several scans on one frame, as large as the largest of them.
+
+    Smaller slices are padded at their end with their edge (background), so boxes stay where they are.
+    """
+    parts = list(parts)
+    rows = max(p.lesion.shape[1] for p in parts)
+    columns = max(p.lesion.shape[2] for p in parts)
+
+    def padded(array: np.ndarray, **how: object) -> np.ndarray:
+        missing = ((0, 0), (0, rows - array.shape[1]), (0, columns - array.shape[2]))
+        return np.pad(array, missing + ((0, 0),) * (array.ndim - 3), **how)  # type: ignore[call-overload]
+
+    return Slices(
+        (
+            np.concatenate([padded(p.images[0], mode="edge") for p in parts]),
+            np.concatenate([padded(p.images[1], mode="edge") for p in parts]),
+        ),
+        np.concatenate([padded(p.lesion) for p in parts]),
+        np.concatenate([p.boxes for p in parts]),
+        tuple(name for p in parts for name in p.names),
+    )
+
+
+def _slice_box(scan: Scan, z: int) -> Box:
+    inside = scan.organ[z]
+    if not inside.any():
+        _, rows, columns = scan.organ_box
+        return rows.start, rows.stop, columns.start, columns.stop
+    ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1

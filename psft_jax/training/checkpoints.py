@@ -1,0 +1,146 @@
+"""Checkpoints with Orbax: of base training (the latest and the best), and of a finished network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from psft_jax.errors import InputError
+from psft_jax.model.network import Tree
+
+PyTree = TypeVar("PyTree")
+VALIDATION_LOSS = "validation_loss"
+
+
+class TrainingCheckpoints:
+    """The latest state of a training run, to resume from, and the one of lowest validation loss, to keep.
+
+    Args:
+        folder: made where it is missing.
+
+    Raises:
+        InputError: a state cannot be written (full disk); the states written before it stay.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._manager = ocp.CheckpointManager(
+            folder.resolve(),
+            options=ocp.CheckpointManagerOptions(
+                best_fn=_validation_loss,
+                best_mode="min",
+                preservation_policy=policies.AnyPreservationPolicy(
+                    [policies.LatestN(1), policies.BestN(get_metric_fn=_validation_loss, reverse=True, n=1)]
+                ),
+                enable_async_checkpointing=False,
+            ),
+        )
+
+    def save(self, step: int, state: Any, validation_loss: float) -> None:
+        """Write a state; afterwards only the latest and the best are on the disk."""
+        with _refused_by_disk(self.folder):
+            self._manager.save(
+                step, args=ocp.args.StandardSave(state), metrics={VALIDATION_LOSS: validation_loss}
+            )
+
+    def latest_step(self) -> int | None:
+        """The step to resume after, or None where nothing was saved yet."""
+        step = self._manager.latest_step()
+        return None if step is None else int(step)
+
+    def best_step(self) -> int:
+        """The step of lowest validation loss."""
+        step = self._manager.best_step()
+        assert step is not None, "best_step is asked for after a save"
+        return int(step)
+
+    def restore(self, step: int, like: PyTree) -> PyTree:
+        """A saved state, with the structure, shapes and types of ``like``."""
+        restored: PyTree = self._manager.restore(step, args=ocp.args.StandardRestore(_abstract(like)))
+        return restored
+
+
+def save_tree(folder: Path, tree: Tree) -> None:
+    """Write a tree of arrays to a folder that must not exist yet; it appears whole or not at all."""
+    with _refused_by_disk(folder), ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(folder.resolve(), tree)
+
+
+def restore_tree(folder: Path, like: PyTree, *, what: str) -> PyTree:
+    """Read a tree of arrays.
+
+    Args:
+        folder: written by ``save_tree``.
+        like: the structure, shapes and types to expect (arrays or ``jax.ShapeDtypeStruct``).
+        what: the network that is expected, for the message.
+
+    Raises:
+        InputError: there is no checkpoint, it cannot be read, or it is of another network.
+    """
+    if not folder.is_dir():
+        raise InputError(
+            folder,
+            found="no checkpoint",
+            expected="the folder of a trained network",
+            remedy="Finish the base training first: python -m experiments.train_base",
+        )
+    with ocp.StandardCheckpointer() as checkpointer:
+        try:
+            saved = checkpointer.metadata(folder.resolve()).item_metadata.tree
+            expected, found = _shapes(_abstract(like)), _shapes(saved)
+            if expected == found:
+                restored: PyTree = checkpointer.restore(folder.resolve(), _abstract(like))
+                return restored
+        except (OSError, ValueError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise InputError(
+                folder,
+                found=f"a checkpoint that cannot be read ({type(error).__name__}: {str(error)[:200]})",
+                expected=f"an intact checkpoint of {what}",
+                remedy="Restore it from a copy, or train again.",
+            ) from error
+    different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+    first = different[0]
+    raise InputError(
+        folder,
+        found=f"a checkpoint of another network: {len(different)} of its arrays differ, first {first}: "
+        f"{found.get(first, 'missing')}",
+        expected=f"{what} with {first}: {expected.get(first, 'missing')}",
+        remedy="Name the run that trained this network, or set model= and dataset= as that run had them.",
+    )
+
+
+def _validation_loss(metrics: Any) -> float:
+    return float(metrics[VALIDATION_LOSS])
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(p, simple=True, separator="/"): tuple(leaf.shape) for p, leaf in leaves}
+
+
+@contextmanager
+def _refused_by_disk(folder: Path) -> Iterator[None]:
+    """Turn the various errors of a full disk into one sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        text = str(error)
+        if isinstance(error, OSError) or "No space left" in text or "Disk quota" in text:
+            raise InputError(
+                folder,
+                found=f"a disk that refuses to write ({text[:200]})",
+                expected="room for the checkpoint",
+                remedy="Make room and run again: it resumes from the last checkpoint, which is intact.",
+            ) from error
+        raise

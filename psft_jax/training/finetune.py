@@ -1,0 +1,251 @@
+"""Patient-specific fine-tuning on the baseline scan (section 2.3), for a list of variants at once.
+
+Variants that draw the same patches share the frozen trunk's features, and variants that differ in nothing but
+the number of iterations are snapshots of one run. What a variant gives does not depend on its company.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax import numpy as jnp
+from jaxtyping import Array, Float
+from tqdm import tqdm
+
+from psft_jax import rng
+from psft_jax.errors import InputError
+from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
+from psft_jax.model.network import Network, Tree, Variables
+from psft_jax.sampling.patches import Batch, PatchConfig, Pool, draw, extract, make_pool
+from psft_jax.sampling.positions import corner_centres
+from psft_jax.sampling.slices import lesion_slices, slices_of
+from psft_jax.scan import Scan
+from psft_jax.training.features import feature_bank, look_up
+from psft_jax.training.losses import weighted_cross_entropy
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """One variant of fine-tuning; the defaults are the paper's (section 2.3).
+
+    Args:
+        iterations: optimiser steps; 0 leaves the base network as it is.
+        learning_rate: of Adam.
+        class_weights: of background and lesion in the loss. A weight of 5 draws the head towards larger
+            masks, a weight of 1 towards tighter ones.
+        scope: which parameters train.
+        patches: how patches are cut.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    iterations: int = 100
+    learning_rate: float = 1e-4
+    class_weights: tuple[float, float] = (1.0, 5.0)
+    scope: Scope = Scope.LAST2
+    patches: PatchConfig = field(default_factory=PatchConfig)
+
+    def __post_init__(self) -> None:
+        background, lesion = self.class_weights
+        object.__setattr__(self, "class_weights", (float(background), float(lesion)))
+        checks = {
+            "iterations": self.iterations >= 0,
+            "learning_rate": self.learning_rate > 0,
+            "class_weights": background > 0 and lesion > 0,
+        }
+        for name, valid in checks.items():
+            if not valid:
+                raise InputError(
+                    f"finetune.{name}",
+                    found=str(getattr(self, name)),
+                    expected="a positive number (iterations may be 0)",
+                    remedy="See conf/finetune/paper.yaml for the paper's values.",
+                )
+
+
+class Tuned(NamedTuple):
+    """A fine-tuned network and the loss of each of its iterations."""
+
+    variables: Variables
+    losses: Float[np.ndarray, " n"]
+
+
+class _State(NamedTuple):
+    """One run in progress: what it trains, its BN statistics, and its optimiser."""
+
+    params: Tree
+    batch_stats: Tree
+    optimiser: Any
+
+
+def finetune(
+    network: Network,
+    base: Variables,
+    baseline: Scan,
+    variants: Sequence[FinetuneConfig],
+    *,
+    seed: int,
+) -> list[Tuned]:
+    """Fine-tune the base CNN to one patient.
+
+    Args:
+        network: the architecture.
+        base: the base CNN; left as it is.
+        baseline: the patient's annotated, normalised baseline scan.
+        variants: the settings to tune with.
+        seed: of the patches and the dropout; the same for every variant.
+
+    Returns:
+        A network for each variant, in their order. What a variant's scope freezes is the base's own array.
+
+    Raises:
+        InputError: the scan has no lesion or other channels than the network, or a loss is not finite.
+    """
+    if baseline.channels != network.channels:
+        raise InputError(
+            baseline.name,
+            found=f"{baseline.channels} channels in the two sequences",
+            expected=f"{network.channels}, which the base CNN was trained on",
+            remedy="Use a base CNN of the same task and channel groups.",
+        )
+    slices = slices_of(baseline, lesion_slices(baseline))
+    runs: dict[FinetuneConfig, list[int]] = defaultdict(list)
+    for variant in variants:
+        runs[replace(variant, iterations=0)].append(variant.iterations)
+    groups: dict[PatchConfig, list[FinetuneConfig]] = defaultdict(list)
+    for run in runs:
+        groups[run.patches].append(run)
+
+    tuned: dict[FinetuneConfig, Tuned] = {}
+    total = sum(max(max(runs[run]) for run in group) for group in groups.values())
+    with tqdm(total=total, desc=f"fine-tuning {baseline.subject}", unit="it", leave=False) as bar:
+        for patches, group in groups.items():
+            pool = make_pool(slices, partial(corner_centres, patch=patches.size))
+            snapshots = {run: frozenset(runs[run]) for run in group}
+            tuned |= _train_group(network, base, pool, snapshots, seed, baseline.subject, bar)
+    return [tuned[variant] for variant in variants]
+
+
+def _train_group(
+    network: Network,
+    base: Variables,
+    pool: Pool,
+    snapshots: dict[FinetuneConfig, frozenset[int]],
+    seed: int,
+    subject: str,
+    bar: tqdm[Any],
+) -> dict[FinetuneConfig, Tuned]:
+    """Train runs that draw the same patches, and keep each after the iterations that are asked for."""
+    runs = tuple(snapshots)
+    patches = runs[0].patches
+    longest = max(max(counts) for counts in snapshots.values())
+    bank = feature_bank(network, base, pool, patches, draws=longest * patches.batch)
+    key = rng.key(seed, "finetune", subject)
+    states = tuple(_start(base, run) for run in runs)
+    losses: list[list[float]] = [[] for _ in runs]
+    tuned: dict[FinetuneConfig, Tuned] = {}
+    for step in range(longest + 1):
+        for run, state, past in zip(runs, states, losses, strict=True):
+            if step in snapshots[run]:
+                tuned[replace(run, iterations=step)] = Tuned(_whole(base, state), np.array(past))
+        if step == longest:
+            break
+        states, new = _step(network, runs, base, states, pool, bank, key, step)
+        for past, loss in zip(losses, np.asarray(new), strict=True):
+            past.append(float(loss))
+        if not np.isfinite(new).all():
+            raise InputError(
+                f"fine-tuning of {subject}, iteration {step + 1}",
+                found="a loss that is not a number",
+                expected="a finite loss",
+                remedy="Lower finetune.learning_rate, or look at the baseline's intensities.",
+            )
+        bar.update()
+    return tuned
+
+
+def _start(base: Variables, run: FinetuneConfig) -> _State:
+    """The state before the first iteration: copies, because the steps donate their buffers."""
+    params = jax.tree.map(jnp.copy, _trainable(base.params, run.scope))
+    batch_stats = jax.tree.map(jnp.copy, _trainable(base.batch_stats, run.scope))
+    return _State(params, batch_stats, _optimiser(params, run).init(params))
+
+
+def _trainable(tree: Tree, scope: Scope) -> Tree:
+    """The branches of the network that a scope may change."""
+    return tree if scope.trains_trunk else {"head": tree["head"]}
+
+
+def _whole(base: Variables, state: _State) -> Variables:
+    """The tuned network: a copy of what was trained, and the base's own arrays for the rest."""
+    changed = jax.tree.map(jnp.copy, state)
+    return Variables({**base.params, **changed.params}, {**base.batch_stats, **changed.batch_stats})
+
+
+def _optimiser(params: Tree, run: FinetuneConfig) -> optax.GradientTransformation:
+    """Adam on what the scope trains; everything else is frozen."""
+    patterns = run.scope.patterns
+    if not run.scope.trains_trunk:
+        patterns = {pattern: label for pattern, label in patterns.items() if not pattern.startswith("trunk")}
+    transforms = {TRAINED: optax.adam(run.learning_rate), FROZEN: optax.set_to_zero()}
+    return optax.multi_transform(transforms, label_leaves(params, patterns))
+
+
+@partial(jax.jit, static_argnames=("network", "runs"), donate_argnames="states")
+def _step(
+    network: Network,
+    runs: tuple[FinetuneConfig, ...],
+    base: Variables,
+    states: tuple[_State, ...],
+    pool: Pool,
+    bank: Float[Array, "n k p p f"] | None,
+    key: Array,
+    step: int,
+) -> tuple[tuple[_State, ...], Float[Array, " runs"]]:
+    """One minibatch for every run: the trunk once, then each run's own head (or its own whole network)."""
+    draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, step))
+    patches = runs[0].patches
+    chosen = draw(draw_key, pool.n_patches, patches)
+    batch = extract(pool, chosen, patches)
+    features = network.trunk(base, batch.images)[0] if bank is None else look_up(bank, chosen)
+    updated, losses = [], []
+    for run, state in zip(runs, states, strict=True):
+        state, loss = _update(network, run, base, state, batch, features, dropout_key)
+        updated.append(state)
+        losses.append(loss)
+    return tuple(updated), jnp.stack(losses)
+
+
+def _update(
+    network: Network,
+    run: FinetuneConfig,
+    base: Variables,
+    state: _State,
+    batch: Batch,
+    features: Float[Array, "b p p f"],
+    dropout_key: Array,
+) -> tuple[_State, Float[Array, ""]]:
+    scope = run.scope
+
+    def objective(params: Tree) -> tuple[Float[Array, ""], Tree]:
+        variables = Variables({**base.params, **params}, {**base.batch_stats, **state.batch_stats})
+        if scope.trains_trunk:
+            logits, batch_stats = network.apply(variables, batch.images, train=True, dropout_key=dropout_key)
+        else:
+            logits, head_stats = network.head(
+                variables, features, train_norm=scope.trains_head_norm, dropout_key=dropout_key
+            )
+            batch_stats = {"head": head_stats}
+        return weighted_cross_entropy(logits, batch.lesion, run.class_weights), batch_stats
+
+    (loss, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
+    updates, optimiser = _optimiser(state.params, run).update(gradient, state.optimiser, state.params)
+    return _State(optax.apply_updates(state.params, updates), batch_stats, optimiser), loss

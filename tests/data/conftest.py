@@ -1,0 +1,25 @@
+"""Small NIfTI files for the tests of the readers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+LAS = np.array([[-1.0, 0, 0, 4], [0, 2, 0, -6], [0, 0, 3, 10], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def write_nifti(tmp_path: Path) -> Callable[..., Path]:
+    """Write an array in file order (i, j, k) under tmp_path; in LAS orientation unless told otherwise."""
+
+    def write(name: str, values: np.ndarray, affine: np.ndarray = LAS) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(values, affine), path)
+        return path
+
+    return write
