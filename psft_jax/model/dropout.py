@@ -17,12 +17,12 @@ def dropout(x: Float[Array, "*b f"], rate: float, key: Array) -> Float[Array, "*
 
     Args:
         x: features.
-        rate: probability of zero, rounded to the nearest 1/256 (0.2 becomes 0.1992).
+        rate: probability of zero, rounded to the nearest 1/256 below 1 (0.2 becomes 0.1992).
         key: draws the mask.
 
     Source: Srivastava et al., "Dropout", Journal of Machine Learning Research 15 (2014), 1929-1958.
     """
-    kept = LEVELS - round(rate * LEVELS)
+    kept = max(1, LEVELS - round(rate * LEVELS))
     if kept == LEVELS:
         return x
     words = -(-x.shape[-1] // 4)

@@ -123,20 +123,17 @@ def _check_parameters(group: Parameters) -> None:
     for f in fields(group):
         value = getattr(group, f.name)
         numbers = value if isinstance(value, tuple) else (value,)
+        valid, expected = min(numbers) >= 0, "not below 0"
+        if f.name in _SIGNED:
+            valid, expected = True, "of either sign"
+        elif f.name in _POSITIVE:
+            valid, expected = min(numbers) > 0, "above 0"
         ascends = all(low <= high for low, high in pairwise(numbers))
-        too_low = f.name not in _SIGNED and (min(numbers) < 0 or (f.name in _POSITIVE and min(numbers) == 0))
-        if not ascends or too_low or not np.isfinite(numbers).all():
+        if not (valid and ascends and np.isfinite(numbers).all()):
             raise InputError(
                 f"brain phantom, {type(group).__name__}.{f.name}",
                 found=f"{value}",
-                expected="finite numbers, ascending in a range, and "
-                + (
-                    "of any sign"
-                    if f.name in _SIGNED
-                    else "above 0"
-                    if f.name in _POSITIVE
-                    else "not below 0"
-                ),
+                expected=f"finite numbers {expected}, ascending if several",
                 remedy="Correct the parameter, or leave it out for its default.",
             )
 

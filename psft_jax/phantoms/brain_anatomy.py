@@ -20,7 +20,7 @@ from psft_jax.phantoms.fields import displacement_field
 from psft_jax.scan import Mask, Volume
 
 FIELD_OF_VIEW_MM = (144.0, 229.92, 229.92)  # 48 x 3 mm, 240 x 0.958 mm twice (section 2.1.2 of the paper)
-CENTRE_MM = (6.0, -18.0, 0.0)  # of the field of view, in MNI coordinates (z, y, x)
+CENTRE_MM = (10.0, -18.0, 0.0)  # of the field of view, in MNI coordinates (z, y, x)
 
 _LATTICE_MM = 4.0
 _LATTICE_ORIGIN = np.array([-88.0, -128.0, -92.0])
@@ -153,7 +153,7 @@ def position(
 def tissue(anatomy: Anatomy, grid: Grid) -> Tissue:
     """The atlas at the deformed and repositioned voxels of a visit."""
     atlas = averaged_atlas(grid.spacing_mm)
-    atlas_mm = _atlas_positions(anatomy, grid)
+    atlas_mm = atlas_positions(anatomy, grid)
     covered = atlas.sample(atlas.brain, atlas_mm.reshape(3, -1)).reshape(grid.shape)
     sampled = covered > 0.05
     atlas_mm = atlas_mm[:, sampled]
@@ -183,8 +183,8 @@ def tissue(anatomy: Anatomy, grid: Grid) -> Tissue:
     )
 
 
-def _atlas_positions(anatomy: Anatomy, grid: Grid) -> Float[np.ndarray, "3 z y x"]:
-    """Where in the atlas each voxel of a visit lies."""
+def atlas_positions(anatomy: Anatomy, grid: Grid) -> Float[np.ndarray, "3 z y x"]:
+    """Where in the atlas each voxel of a visit lies: (3, Z, Y, X) float32, in mm."""
     matrix, offset = grid.matrix / anatomy.size[:, None], grid.offset / anatomy.size  # to atlas size
     index = np.ix_(*(np.arange(n, dtype=np.float32) for n in grid.shape))
     positions = np.empty((3, *grid.shape), np.float32)

@@ -11,7 +11,7 @@ from psft_jax.phantoms.brain_anatomy import Grid
 from psft_jax.phantoms.brain_lesions import Lesion
 from psft_jax.scan import Volume
 
-_SUBVOXEL_MM = 0.75  # distance of the points that measure a lesion's share of a voxel
+_PARTS = 3  # of a voxel along each axis, to measure a lesion's share; odd, so no share is exactly half
 _MOTTLING = 0.06  # how much a lesion's brightness varies inside it
 _PROMOTED = 0.75  # share given to the one voxel of a lesion too small to fill half of any
 _NO_LESION, _ALL_LESION = (
@@ -61,14 +61,13 @@ def _share(lesion: Lesion, grid: Grid, wm: Volume, profile: float) -> tuple[Box,
     high = np.clip(np.ceil(centre + reach), low, last).astype(int)
     box = slice(low[0], high[0] + 1), slice(low[1], high[1] + 1), slice(low[2], high[2] + 1)
 
-    parts = [max(1, round(mm / _SUBVOXEL_MM)) for mm in grid.spacing_mm]
     counts = high - low + 1
     fine = np.ix_(
-        *(lo - 0.5 + (np.arange(n * p) + 0.5) / p for lo, n, p in zip(low, counts, parts, strict=True))
+        *(lo - 0.5 + (np.arange(n * _PARTS) + 0.5) / _PARTS for lo, n in zip(low, counts, strict=True))
     )
     radius, ripple = _surface(lesion, lesion.axes @ grid.matrix / lesion.radius_mm[:, None], fine, centre)
     inside = radius + lesion.unevenness * ripple < 1
-    blocks = [size for n, p in zip(counts, parts, strict=True) for size in (n, p)]
+    blocks = [size for n in counts for size in (n, _PARTS)]
     share = inside.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32)
     glow = np.where(inside, 1 - profile * np.minimum(radius, 1) ** 2 + _MOTTLING * ripple, 0)
     mean = glow.reshape(blocks).mean(axis=(1, 3, 5), dtype=np.float32) / np.maximum(share, 1e-6)

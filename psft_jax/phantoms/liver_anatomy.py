@@ -103,8 +103,8 @@ _REFERENCE: dict[str, tuple[Point, Point, float]] = {
     "antrum": ((-14, 46, -28), (17, 17, 34), 0.3),
     "heart": ((82, 26, -22), (36, 40, 50), -0.4),
     "bowel": ((-92, 24, -20), (82, 52, 104), 0.0),
-    "fissure": ((0, 66, 14), (34, 36, 2.5), 0.12),
-    "venosum": ((24, 10, 2), (22, 2.5, 26), 0.5),
+    "fissure": ((0, 66, 14), (34, 36, 3.5), 0.12),
+    "venosum": ((24, 10, 2), (22, 3.0, 26), 0.5),
     "hilum": ((-8, -2, 28), (11, 9, 22), 0.2),
     "cava": ((0, -28, 19), (1e4, 10, 12), 0.0),
     "aorta": ((0, -29, -10), (1e4, 10, 10), 0.0),
@@ -184,8 +184,8 @@ class Anatomy:
         for name, gap_mm, bumps_mm in (
             ("gallbladder", 2.0, 0.0),
             ("cava", 1.0, 0.0),
-            ("fissure", 0.0, 2.5),
-            ("venosum", 0.0, 2.5),
+            ("fissure", 0.0, 2.0),
+            ("venosum", 0.0, 2.0),
             ("hilum", 0.0, 2.0),
         ):
             cleft = organs[name].distance(points, gap_mm) + np.float32(bumps_mm) * bumps

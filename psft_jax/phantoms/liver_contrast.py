@@ -97,7 +97,7 @@ def visit_signals(
 ) -> dict[str, Signal]:
     """Every tissue's signal at one visit: the 16 phases, then the three b-values.
 
-    The tissues of lesions are named by ``part_name``; those of one type in one patient vary together, and each
+    The tissues of lesions are named by ``part_name``; those of one type in one patient vary together, each
     lesion around them by its own ``flow`` and ``adc``.
     """
     inputs = _inputs(patient, visit, settings)

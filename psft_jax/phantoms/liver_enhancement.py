@@ -68,9 +68,9 @@ class Tissue:
 
 
 def _organ(
-    t1_ms: float,
+    t1_ms: int,
     density: float,
-    t2_ms: float,
+    t2_ms: int,
     adc: float,
     arterial: float = 0.0,
     portal: float = 0.0,

@@ -86,8 +86,8 @@ def lesions_at_follow_up(
     """The patient's lesions after treatment: from 1 to 31 metastases, and mimics.
 
     Under response metastases shrink, are perfused less and let water diffuse more; under progression they
-    grow. Some are ablated and become zones without enhancement; new ones appear. Cysts stay. If none were left, the
-    largest one remains, so that every visit has something to find.
+    grow. Some are ablated and become zones without enhancement; new ones appear. Cysts stay. If none were
+    left, the largest one remains, so that every visit has something to find.
     """
     rng = patient("treatment")
     course = list(Course)[int(rng.choice(3, p=[settings.response, settings.stable, settings.progression]))]

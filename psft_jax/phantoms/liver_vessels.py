@@ -111,7 +111,7 @@ def vessel_coverage(frame: Frame, box: Box, segments: Iterable[Segment]) -> Volu
     return coverage
 
 
-def _off(place: Vector, *offset_mm: float) -> Vector:
+def _off(place: Vector, *offset_mm: int) -> Vector:
     """``place`` moved by an offset along (Z, Y, X)."""
     return place + np.array(offset_mm)
 

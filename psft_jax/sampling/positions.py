@@ -18,7 +18,8 @@ def grid_centres(box: Box, patch: int, per_side: int = 5) -> Centres:
     """A grid of ``per_side`` x ``per_side`` overlapping patches over the box (section 2.2: 25 patches).
 
     The outer patches touch the box from inside. Along an axis in which the box is smaller than the patch, the
-    patch lies over the middle of the box.
+    patch lies over the middle of the box. Patches lie on whole pixels, so that one that is not rotated is cut
+    out as it is, and its labels do not move against its image.
     """
     first_row, last_row, first_column, last_column = box
     rows = _along(first_row, last_row, patch, per_side)
@@ -28,10 +29,8 @@ def grid_centres(box: Box, patch: int, per_side: int = 5) -> Centres:
 
 def corner_centres(box: Box, patch: int) -> Centres:
     """Five patches: the four corners of the box and its centre (section 2.3)."""
-    corners = grid_centres(box, patch, per_side=2)
-    first_row, last_row, first_column, last_column = box
-    centre = [(first_row + last_row - 1) / 2, (first_column + last_column - 1) / 2]
-    return np.concatenate([corners, np.array([centre], dtype=np.float32)])
+    middle = grid_centres(box, patch, per_side=3)[4:5]
+    return np.concatenate([grid_centres(box, patch, per_side=2), middle])
 
 
 def patch_table(
@@ -50,7 +49,7 @@ def patch_table(
 
 def _along(start: int, stop: int, patch: int, count: int) -> Float[np.ndarray, " n"]:
     """Centres of ``count`` patches from one end of an extent to the other."""
-    low, high = start + (patch - 1) / 2, stop - 1 - (patch - 1) / 2
-    if high < low:
-        low = high = (start + stop - 1) / 2
-    return np.linspace(low, high, count)
+    first, last = float(start), float(stop - patch)
+    if last < first:
+        first = last = (first + last) / 2
+    return np.round(np.linspace(first, last, count)) + (patch - 1) / 2

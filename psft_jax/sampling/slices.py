@@ -78,7 +78,7 @@ def slices_of(scan: Scan, positions: Int[np.ndarray, " n"]) -> Slices:
     return Slices(
         (first[positions], second[positions]),
         scan.lesion[positions].astype(np.float32),
-        np.array([_slice_box(scan, z) for z in positions], dtype=np.int32).reshape(-1, 4),
+        np.array([_slice_box(scan, int(z)) for z in positions], dtype=np.int32).reshape(-1, 4),
         tuple(f"{scan.name}:{z}" for z in positions),
     )
 

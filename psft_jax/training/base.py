@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 from jax import numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
@@ -185,7 +185,13 @@ def _adam(config: TrainConfig) -> optax.GradientTransformation:
 
 @partial(jax.jit, static_argnames=("network", "config", "count"), donate_argnames="state")
 def _train_steps(
-    network: Network, config: TrainConfig, state: TrainState, pool: Pool, key: Array, first: int, count: int
+    network: Network,
+    config: TrainConfig,
+    state: TrainState,
+    pool: Pool,
+    key: Array,
+    first: int | Int[Array, ""],
+    count: int,
 ) -> tuple[TrainState, Float[Array, "*n"]]:
     """``count`` steps from step ``first`` on, and their losses."""
 

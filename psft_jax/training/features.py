@@ -7,7 +7,7 @@ from functools import partial
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from psft_jax.model.network import Network, Variables
 from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract
@@ -51,7 +51,12 @@ def feature_bank(
 
 @partial(jax.jit, static_argnames=("network", "patches"))
 def _features_of(
-    network: Network, patches: PatchConfig, variables: Variables, pool: Pool, patch: int, turn: int
+    network: Network,
+    patches: PatchConfig,
+    variables: Variables,
+    pool: Pool,
+    patch: int | Int[Array, ""],
+    turn: int | Int[Array, ""],
 ) -> Float[Array, "p p f"]:
     which, angle = jnp.asarray([patch]), jnp.asarray(patches.fixed_angles)[jnp.asarray([turn])]
     batch = extract(pool, Draw(which, angle, jnp.asarray([turn])), patches)

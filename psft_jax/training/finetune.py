@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 from jax import numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
@@ -208,7 +208,7 @@ def _step(
     pool: Pool,
     bank: Float[Array, "n k p p f"] | None,
     key: Array,
-    step: int,
+    step: int | Int[Array, ""],
 ) -> tuple[tuple[_State, ...], Float[Array, " runs"]]:
     """One minibatch for every run: the trunk once, then each run's own head (or its own whole network)."""
     draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, step))

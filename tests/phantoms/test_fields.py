@@ -19,19 +19,19 @@ def many(n: int, scale_mm: float) -> np.ndarray:
 
 
 def test_every_voxel_of_a_smooth_field_has_mean_0_and_sd_1():
-    fields = many(3000, 4.0)
+    fields = many(1200, 4.0)
     assert fields.dtype == np.float32
-    np.testing.assert_allclose(fields.mean(axis=0), 0, atol=5 / np.sqrt(3000))
-    np.testing.assert_allclose(fields.std(axis=0), 1, atol=5 / np.sqrt(2 * 3000))
+    np.testing.assert_allclose(fields.mean(axis=0), 0, atol=5 / np.sqrt(1200))
+    np.testing.assert_allclose(fields.std(axis=0), 1, atol=5 / np.sqrt(2 * 1200))
 
 
 def test_correlation_falls_as_that_of_white_noise_smoothed_by_a_gaussian():
-    fields, scale_mm = many(3000, 4.0), 4.0
+    fields, scale_mm = many(1200, 4.0), 4.0
     for lag in (1, 4, 8):
         found = np.mean(fields[:, :, :, :-lag] * fields[:, :, :, lag:])
-        assert found == pytest.approx(np.exp(-(lag**2) / (4 * scale_mm**2)), abs=0.05)
+        assert found == pytest.approx(np.exp(-(lag**2) / (4 * scale_mm**2)), abs=0.06)
     between_slices = np.mean(fields[:, :-2] * fields[:, 2:])  # 6 mm apart: spacing counts, not voxels
-    assert between_slices == pytest.approx(np.exp(-(6**2) / (4 * scale_mm**2)), abs=0.05)
+    assert between_slices == pytest.approx(np.exp(-(6**2) / (4 * scale_mm**2)), abs=0.06)
 
 
 @settings(deadline=None, max_examples=20)
@@ -57,7 +57,7 @@ def test_a_displacement_has_three_independent_components_of_the_given_size():
 
 def test_a_bias_field_is_positive_and_its_logarithm_has_the_given_strength():
     rng = np.random.default_rng(0)
-    fields = np.stack([bias_field(rng, SHAPE, SPACING, 20.0, 0.1) for _ in range(2000)])
+    fields = np.stack([bias_field(rng, SHAPE, SPACING, 20.0, 0.1) for _ in range(1000)])
     assert fields.min() > 0
     np.testing.assert_allclose(np.log(fields).std(axis=0), 0.1, atol=0.01)
     np.testing.assert_allclose(np.median(fields, axis=0), 1, atol=0.01)

@@ -1,0 +1,219 @@
+"""What the YAML values of ``conf/`` become: checked, plain dataclasses.
+
+Hydra composes and overrides; pydantic turns the result into the dataclasses that each room defines, so a
+wrong type or value fails before anything runs, with a sentence that names the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from pydantic import TypeAdapter, ValidationError
+
+from experiments.datasets import Dataset
+from psft_jax.errors import InputError
+from psft_jax.evaluation.measures import Task
+from psft_jax.model.config import PNetConfig
+from psft_jax.tracking import TrackingConfig
+from psft_jax.training.base import TrainConfig
+from psft_jax.training.finetune import FinetuneConfig
+
+T = TypeVar("T")
+
+NOT_HASHED = ("out", "name", "overwrite", "tracking", "hardware")
+"""What does not change a run's results, and so does not make it another run."""
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is asked of the network, and how its probabilities become lesions (section 2.4).
+
+    Args:
+        kind: segmentation or detection; decides the measures and the statistics.
+        threshold: probability from which on a voxel is lesion.
+        opening: remove specks by a morphological opening (liver only).
+    """
+
+    kind: Task
+    threshold: float = 0.5
+    opening: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.threshold < 1.0:
+            raise InputError(
+                "task.threshold",
+                found=str(self.threshold),
+                expected="a probability between 0 and 1",
+                remedy="The paper's is 0.5.",
+            )
+
+
+@dataclass(frozen=True)
+class HardwareConfig:
+    """Where it runs.
+
+    Args:
+        platform: JAX's platform (cpu, cuda, tpu), or none for the best there is.
+        steps_per_dispatch: training steps in one call to the device; 1 is best on a CPU.
+    """
+
+    platform: str | None = None
+    steps_per_dispatch: int = 1
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network: the name of its preset, and its numbers."""
+
+    name: str
+    pnet: PNetConfig
+
+
+@dataclass(frozen=True)
+class TuneConfig:
+    """Fine-tuning: the name of its preset, and its numbers."""
+
+    name: str
+    settings: FinetuneConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """What every command has.
+
+    Args:
+        task: segmentation or detection.
+        dataset: the cohort.
+        tracking: Weights & Biases.
+        hardware: where it runs.
+        seed: of everything random but the phantoms, which have their own.
+        out: folder of all runs.
+        name: the run's folder under ``out/STAGE``; made of dataset, model and configuration without one.
+        overwrite: delete what an earlier run left under the same name.
+    """
+
+    task: TaskConfig
+    dataset: Dataset
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    seed: int = 0
+    out: str = "runs"
+    name: str | None = None
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainBaseRun(RunConfig):
+    """``python -m experiments.train_base``."""
+
+    model: ModelConfig
+    train: TrainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRun(RunConfig):
+    """``python -m experiments.finetune``.
+
+    Args:
+        base: folder of a finished ``train_base`` run.
+        finetune: the fine-tuning.
+        monte_carlo_samples: dropout samples of the uncertainty (section 3.6); 0 for none.
+        patients: only these test patients; all without one.
+    """
+
+    base: str
+    finetune: TuneConfig
+    monte_carlo_samples: int = 25
+    patients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoRun(RunConfig):
+    """``python -m experiments.demo``: base training and fine-tuning in one go."""
+
+    model: ModelConfig
+    train: TrainConfig
+    finetune: TuneConfig
+    monte_carlo_samples: int = 25
+
+
+def parse(config: DictConfig, kind: type[T]) -> T:
+    """The composed configuration as a checked dataclass.
+
+    Raises:
+        InputError: a value is missing or of a wrong type, or a key is unknown.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise InputError(
+            missing[0],
+            found="no value",
+            expected="a value on the command line",
+            remedy=f"Add {missing[0]}=...; --help says what it is.",
+        )
+    values = OmegaConf.to_container(config, resolve=True)
+    adapter = TypeAdapter(kind)
+    try:
+        parsed = adapter.validate_python(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            raise cause from None
+        raise InputError(
+            ".".join(map(str, problem["loc"])),
+            found=repr(problem["input"]),
+            expected=problem["msg"],
+            remedy="Correct the value; the files under conf/ say what each one means.",
+        ) from None
+    unknown = _unknown_keys(values, plain(parsed))
+    if unknown:
+        raise InputError(
+            unknown[0],
+            found="a key that nothing reads",
+            expected="one of the keys that --help shows",
+            remedy="Look for a slip of the pen.",
+        )
+    return parsed
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A configuration as nested dictionaries of plain values, as YAML and JSON hold them."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return values
+
+
+def config_hash(config: RunConfig) -> str:
+    """Eight hexadecimal digits that name everything in a configuration that can change the results."""
+    values = {key: value for key, value in plain(config).items() if key not in NOT_HASHED}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_folder(config: RunConfig, stage: str) -> Path:
+    """Where a run writes: ``out/STAGE/NAME``, by default of dataset, model or fine-tuning, and hash."""
+    if config.name is not None:
+        return Path(config.out) / stage / config.name
+    parts: list[str] = [config.dataset.source]
+    if isinstance(config, TrainBaseRun):
+        parts.append(config.model.name)
+    if isinstance(config, FinetuneRun):
+        parts.append(config.finetune.name)
+    return Path(config.out) / stage / "-".join([*parts, config_hash(config)])
+
+
+def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:
+    if not isinstance(given, Mapping) or not isinstance(known, Mapping):
+        return []
+    here = [f"{path}{key}" for key in given if key not in known]
+    return here + [
+        deeper
+        for key in given
+        if key in known
+        for deeper in _unknown_keys(given[key], known[key], f"{path}{key}.")
+    ]

@@ -1,0 +1,198 @@
+"""Fine-tune to each test patient and quantify the follow-up.
+
+python -m experiments.finetune base=RUN dataset=...
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pandas as pd
+
+from experiments.config import FinetuneRun, plain, run_folder
+from experiments.datasets import load_cohort
+from experiments.launch import command, open_run, register_resolvers
+from experiments.patient import BASE, LOSSES, RESULTS, TUNED, quantify
+from psft_jax.errors import InputError
+from psft_jax.evaluation.measures import Task
+from psft_jax.evaluation.rows import Row, read_results, write_results
+from psft_jax.reporting.figures import paired_figure, save_figure
+from psft_jax.reporting.html import write_report
+from psft_jax.reporting.tables import HEADLINE, comparison_table, print_table
+from psft_jax.scan import Cohort, Patient
+from psft_jax.tracking import Tracker
+from psft_jax.training.saved import BaseRecord, load_base
+
+STAGE = "finetune"
+PATIENTS = "patients"
+REPORT = "report.html"
+
+logger = logging.getLogger(__name__)
+
+
+def run(config: FinetuneRun) -> Path:
+    """Fine-tune to every test patient, or find it done.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: the base CNN does not fit, or some patients could not be done; the others are kept.
+    """
+    with open_run(config, STAGE) as folder:
+        if folder is not None:
+            _finetune_cohort(config, folder)
+    return run_folder(config, STAGE)
+
+
+def _finetune_cohort(config: FinetuneRun, folder: Path) -> None:
+    record, base = load_base(Path(config.base))
+    cohort = load_cohort(config.dataset)
+    record.check_fits(cohort, config.task.kind)
+    patients = chosen_patients(cohort, config.patients)
+    with Tracker(
+        folder,
+        config.tracking,
+        name=folder.name,
+        job_type=STAGE,
+        tags=(cohort.name, config.task.kind.value, cohort.provenance.value),
+        settings=plain(config),
+    ) as tracker:
+        failures: dict[str, InputError] = {}
+        for number, patient in enumerate(patients, start=1):
+            own = folder / PATIENTS / patient.subject
+            state = "already done" if (own / RESULTS).exists() else "fine-tuning and quantifying"
+            logger.info("patient %d of %d, %s: %s", number, len(patients), patient.subject, state)
+            if (own / RESULTS).exists():
+                continue
+            if own.exists():
+                shutil.rmtree(own)  # half of an interrupted run
+            try:
+                quantify(config, patient, record, base, cohort, own)
+            except InputError as error:
+                logger.error("%s failed: %s", patient.subject, error)
+                failures[patient.subject] = error
+        done = [patient.subject for patient in patients if patient.subject not in failures]
+        if done:
+            _conclude(config, folder, record, cohort, done, tracker)
+    if failures:
+        raise InputError(
+            folder,
+            found=f"{len(failures)} of {len(patients)} patients that failed: {', '.join(failures)}",
+            expected="every patient fine-tuned and quantified",
+            remedy="The reasons are above. Mend them and repeat the command: what is done is kept.",
+        )
+
+
+def chosen_patients(cohort: Cohort, subjects: Sequence[str]) -> tuple[Patient, ...]:
+    """The test patients with the given identifiers, or all without one.
+
+    Raises:
+        InputError: the cohort has no test patient, or none of that name.
+    """
+    known = [patient.subject for patient in cohort.test]
+    unknown = [subject for subject in subjects if subject not in known]
+    if unknown or not known:
+        raise InputError(
+            "patients",
+            found=f"{', '.join(unknown)}, not among the test patients" if unknown else "no test patient",
+            expected=f"test patients of {cohort.name}: {', '.join(known) or 'at least one with two visits'}",
+            remedy="Correct patients=[...], or give patients with a baseline and a follow-up.",
+        )
+    return tuple(patient for patient in cohort.test if not subjects or patient.subject in subjects)
+
+
+def _conclude(
+    config: FinetuneRun,
+    folder: Path,
+    record: BaseRecord,
+    cohort: Cohort,
+    subjects: Sequence[str],
+    tracker: Tracker,
+) -> None:
+    """All patients' results in one file, one table, one report, and in W&B."""
+    task = config.task.kind
+    homes = {subject: folder / PATIENTS / subject for subject in subjects}
+    results = pd.concat([read_results(home / RESULTS) for home in homes.values()], ignore_index=True)
+    rows = [Row(*values) for values in results.itertuples(index=False, name=None)]
+    write_results(folder / RESULTS, rows, overwrite=True)
+
+    title = f"{cohort.name}: base CNN and fine-tuned on the baseline"
+    table = comparison_table(results, task, provenance=cohort.provenance, base=BASE)
+    print_table(table, heading=title)
+    paired = folder / "figures" / "paired.png"
+    measures = shown_measures(results, task)
+    figure = paired_figure(results, measures, task, BASE, TUNED, title=title, provenance=cohort.provenance)
+    save_figure(figure, paired, overwrite=True)
+    figures = {
+        f"{subject}: {what}": home / file
+        for subject, home in homes.items()
+        for what, file in (("overlay", "overlay.png"), ("uncertainty (SD)", "sd.png"))
+        if (home / file).exists()
+    }
+    write_report(
+        folder / REPORT,
+        heading=title,
+        facts=facts(config, record),
+        table=table,
+        figures=[("Each line is one patient's follow-up", paired), *figures.items()],
+        notes=[],
+        overwrite=True,
+    )
+    step = _track_losses(homes, tracker)
+    tracker.images({"paired": paired, **figures}, step=step)
+    tracker.table("results", results, step=step)
+    means = results.groupby(["variant", "metric"], as_index=False)["value"].mean()
+    tracker.summary({f"{row.variant}/{row.metric}": row.value for row in means.itertuples()})
+
+
+def shown_measures(results: pd.DataFrame, task: Task) -> list[str]:
+    """The first measures of the task's table that the results hold; volumes where there is no reference."""
+    held = set(results["metric"])
+    tested = [name for name in HEADLINE[task][:4] if name in held]
+    return tested or [name for name in ("volume_ml", "n_objects") if name in held]
+
+
+def facts(config: FinetuneRun, record: BaseRecord) -> dict[str, str]:
+    """What the run was, for the reader of its report."""
+    settings = config.finetune.settings
+    background, lesion = settings.class_weights
+    return {
+        "Base CNN": f"{config.base}: {record.model_name}, {record.network.parameter_count:,} parameters, "
+        f"receptive field {record.model.receptive_field} pixels, trained on "
+        f"{len(record.training_subjects)} patients of {record.dataset} ({record.provenance.value})",
+        "Fine-tuning": f"{settings.iterations} iterations, scope {settings.scope.value}, learning rate "
+        f"{settings.learning_rate:g}, class weights {background:g} (background) and {lesion:g} (lesion)",
+        "Uncertainty": f"{config.monte_carlo_samples} Monte Carlo dropout samples",
+        "Seed": str(config.seed),
+    }
+
+
+def _track_losses(homes: dict[str, Path], tracker: Tracker) -> int:
+    """Every patient's loss against the iteration; returns the last step."""
+    losses = {subject: json.loads((home / LOSSES).read_text()) for subject, home in homes.items()}
+    longest = max(map(len, losses.values()))
+    for step in range(longest):
+        here = {f"loss/{subject}": values[step] for subject, values in losses.items()}
+        tracker.log(step + 1, {"loss": float(np.mean(list(here.values()))), **here})
+    return longest + 1
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="finetune")
+@command(FinetuneRun)
+def main(config: FinetuneRun) -> None:
+    """Fine-tune, and say where the results lie."""
+    folder = run(config)
+    logger.info("results: %s", folder / RESULTS)
+    logger.info("report: %s", folder / REPORT)
+
+
+if __name__ == "__main__":
+    register_resolvers(FinetuneRun, STAGE)
+    main()

@@ -1,0 +1,139 @@
+"""One value a patient, variant and measure: seeds averaged, every variant complete, so that patients pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from psft_jax.errors import InputError
+from psft_jax.evaluation.measures import Task
+
+_KEY = ["variant", "patient", "seed", "metric"]
+
+
+@dataclass(frozen=True, eq=False)
+class PatientValues:
+    """The measures of every patient under every variant.
+
+    Args:
+        dataset: name of the data set.
+        patients: in alphabetical order.
+        seeds: the seeds that each variant was run with; the variants are in the order of the results.
+        measures: names of the measures that at least one case has.
+        means: (variant, patient) by measure, the mean over the variant's seeds.
+    """
+
+    dataset: str
+    patients: tuple[str, ...]
+    seeds: dict[str, tuple[int, ...]]
+    measures: tuple[str, ...]
+    means: pd.DataFrame
+
+    def of(self, variant: str, measure: str) -> Float[np.ndarray, " n"]:
+        """One value for each of ``patients``, NaN where undefined.
+
+        Raises:
+            InputError: no case has the measure, or there is no such variant.
+        """
+        if measure not in self.measures:
+            raise _unknown("measure", measure, self.measures)
+        if variant not in self.seeds:
+            raise _unknown("variant", variant, self.seeds)
+        values = self.means.xs(variant, level="variant")[measure]
+        return values.loc[list(self.patients)].to_numpy(dtype=float)
+
+
+def patient_values(results: pd.DataFrame, task: Task) -> PatientValues:
+    """Average the seeds within each patient, who is the unit of every summary and test.
+
+    A patient counts once however many seeds were run. Where a measure is undefined for one of the seeds, or
+    was not taken, the patient's value is undefined (NaN), and tables say so; the other seeds do not fill in.
+
+    Args:
+        results: tidy rows, as ``read_results`` gives them.
+        task: the task whose rows are used.
+
+    Raises:
+        InputError: no rows of the task, several data sets, several rows for one case, or a patient or seed
+            that some variants have and others lack.
+    """
+    chosen = results[results["task"] == task]
+    datasets = [str(name) for name in chosen["dataset"].unique()]
+    if len(datasets) != 1:
+        raise InputError(
+            f"results of the {task} task",
+            found=f"rows of {len(datasets)} data sets ({', '.join(datasets)})" if datasets else "no rows",
+            expected="rows of one data set",
+            remedy="Select one data set and its task; patients of different data sets are not pooled.",
+        )
+    _check_unique(chosen)
+    cases = chosen.pivot(index=["variant", "patient", "seed"], columns="metric", values="value")
+    variants = [str(name) for name in chosen["variant"].unique()]
+    seeds = _check_complete(variants, [(str(v), str(p), int(s)) for v, p, s in cases.index])
+    return PatientValues(
+        dataset=datasets[0],
+        patients=tuple(sorted({str(patient) for patient in chosen["patient"]})),
+        seeds=seeds,
+        measures=tuple(str(name) for name in cases.columns),
+        means=cases.groupby(level=["variant", "patient"]).agg(_mean_of_all),
+    )
+
+
+def _mean_of_all(seeds: pd.Series) -> float:
+    return float(seeds.mean(skipna=False))
+
+
+def _check_unique(chosen: pd.DataFrame) -> None:
+    repeated = chosen[chosen.duplicated(_KEY)]
+    if len(repeated):
+        first = repeated.iloc[0]
+        raise InputError(
+            "results",
+            found=f"{first['metric']} of patient {first['patient']} more than once for variant "
+            f"{first['variant']} and seed {first['seed']} ({len(repeated)} such rows)",
+            expected="one row a patient, variant, seed and measure",
+            remedy="Select one follow-up session and one model.",
+        )
+
+
+def _check_complete(variants: list[str], cases: list[tuple[str, str, int]]) -> dict[str, tuple[int, ...]]:
+    """Each variant's seeds; raises where a variant lacks a patient, or a patient one of the seeds."""
+    patients = {patient for _, patient, _ in cases}
+    seeds = {v: tuple(sorted({s for variant, _, s in cases if variant == v})) for v in variants}
+    have = set(cases)
+    lacking = [
+        f"{variant} lacks {_patients(missing)}"
+        for variant in variants
+        if (missing := {p for p in patients if not any((variant, p, s) in have for s in seeds[variant])})
+    ] or [
+        f"{variant} with seed {seed} lacks {_patients(missing)}"
+        for variant in variants
+        for seed in seeds[variant]
+        if (missing := {p for p in patients if (variant, p, seed) not in have})
+    ]
+    if lacking:
+        raise InputError(
+            "results",
+            found="; ".join(lacking),
+            expected="every patient in every variant, with each of the variant's seeds",
+            remedy="Run what is missing, or leave the patient or the variant out of the results.",
+        )
+    return seeds
+
+
+def _patients(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    return f"patient{'s' if len(ordered) > 1 else ''} {', '.join(ordered)}"
+
+
+def _unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    return InputError(
+        "results",
+        found=f"no {what} {name}",
+        expected=f"one of {', '.join(known)}",
+        remedy=f"Choose one of these, or run the step that gives {name}.",
+    )
