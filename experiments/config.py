@@ -166,10 +166,13 @@ def parse(config: DictConfig, kind: type[T]) -> T:
         cause = problem.get("ctx", {}).get("error")
         if isinstance(cause, InputError):
             raise cause from None
+        key, *rest = map(str, problem["loc"])
+        if key == "dataset":
+            rest = rest[1:]  # the name of the source, which is no key
         raise InputError(
-            ".".join(map(str, problem["loc"])),
+            ".".join([key, *rest]),
             found=repr(problem["input"]),
-            expected=problem["msg"],
+            expected=problem["msg"].removeprefix("Input should be "),
             remedy="Correct the value; the files under conf/ say what each one means.",
         ) from None
     unknown = _unknown_keys(values, plain(parsed))

@@ -40,7 +40,9 @@ def register_resolvers(kind: type[RunConfig], stage: str) -> None:
     """
 
     def folder(_root_: DictConfig) -> Path:
-        return run_folder(parse(_without_hydra(_root_), kind), stage)
+        # Hydra asks for the folder before it runs the task, so this is where a wrong value first shows.
+        with errors_as_sentences():
+            return run_folder(parse(_without_hydra(_root_), kind), stage)
 
     def in_data(name: str) -> str | None:
         root = os.environ.get("PSFT_DATA")
@@ -61,18 +63,25 @@ def command(kind: type[RunConfig]) -> Callable[[Callable[[Any], None]], Callable
     def wrap(task: Callable[[Any], None]) -> Callable[[DictConfig], None]:
         @functools.wraps(task)
         def run(composed: DictConfig) -> None:
-            try:
+            with errors_as_sentences():
                 config = parse(_without_hydra(composed), kind)
                 if config.hardware.platform is not None:
                     jax.config.update("jax_platforms", config.hardware.platform)
                 task(_grouped(config))
-            except InputError as error:
-                logger.debug("where it happened", exc_info=True)
-                sys.exit(f"error: {error}")
 
         return run
 
     return wrap
+
+
+@contextmanager
+def errors_as_sentences() -> Iterator[None]:
+    """End the process with the error's sentence and no traceback (which is logged at level DEBUG)."""
+    try:
+        yield
+    except InputError as error:
+        logger.debug("where it happened", exc_info=True)
+        sys.exit(f"error: {error}")
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +25,8 @@ class TrainingCheckpoints:
         folder: made where it is missing.
 
     Raises:
-        InputError: a state cannot be written (full disk); the states written before it stay.
+        InputError: a state cannot be written (full disk), and the states written before it stay; or it
+            cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -63,14 +63,25 @@ class TrainingCheckpoints:
 
     def restore(self, step: int, like: PyTree) -> PyTree:
         """A saved state, with the structure, shapes and types of ``like``."""
-        restored: PyTree = self._manager.restore(step, args=ocp.args.StandardRestore(_abstract(like)))
-        return restored
+        with _unreadable(
+            self.folder / str(step),
+            expected="an intact state of the same network",
+            remedy="Resume with the model= and dataset= that the run began with, or remove the folder.",
+        ):
+            restored: PyTree = self._manager.restore(step, args=ocp.args.StandardRestore(_abstract(like)))
+            return restored
 
 
 def save_tree(folder: Path, tree: Tree) -> None:
-    """Write a tree of arrays to a folder that must not exist yet; it appears whole or not at all."""
+    """Write a tree of arrays to a folder; it appears whole or not at all.
+
+    What stands there is replaced: an interrupted run that goes on writes its network again.
+
+    Raises:
+        InputError: the disk refuses it (it is full).
+    """
     with _refused_by_disk(folder), ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.resolve(), tree)
+        checkpointer.save(folder.resolve(), tree, force=True)
 
 
 def restore_tree(folder: Path, like: PyTree, *, what: str) -> PyTree:
@@ -91,20 +102,21 @@ def restore_tree(folder: Path, like: PyTree, *, what: str) -> PyTree:
             expected="the folder of a trained network",
             remedy="Finish the base training first: python -m experiments.train_base",
         )
-    with ocp.StandardCheckpointer() as checkpointer:
-        try:
-            saved = checkpointer.metadata(folder.resolve()).item_metadata.tree
-            expected, found = _shapes(_abstract(like)), _shapes(saved)
-            if expected == found:
-                restored: PyTree = checkpointer.restore(folder.resolve(), _abstract(like))
-                return restored
-        except (OSError, ValueError, KeyError, AttributeError, json.JSONDecodeError) as error:
-            raise InputError(
-                folder,
-                found=f"a checkpoint that cannot be read ({type(error).__name__}: {str(error)[:200]})",
-                expected=f"an intact checkpoint of {what}",
-                remedy="Restore it from a copy, or train again.",
-            ) from error
+    with (
+        _unreadable(
+            folder,
+            expected=f"an intact checkpoint of {what}",
+            remedy="Restore it from a copy, or train again.",
+        ),
+        ocp.StandardCheckpointer() as checkpointer,
+    ):
+        metadata = checkpointer.metadata(folder.resolve()).item_metadata
+        if metadata is None:
+            raise OSError("its metadata is missing or damaged")
+        expected, found = _shapes(_abstract(like)), _shapes(metadata.tree)
+        if expected == found:
+            restored: PyTree = checkpointer.restore(folder.resolve(), _abstract(like))
+            return restored
     different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
     first = different[0]
     raise InputError(
@@ -130,6 +142,21 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 @contextmanager
+def _unreadable(folder: Path, *, expected: str, remedy: str) -> Iterator[None]:
+    """Turn whatever Orbax raises for a damaged checkpoint, even a bare ``Exception``, into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        told = " ".join(str(error).split())[:200]
+        raise InputError(
+            folder,
+            found=f"a checkpoint that cannot be read ({type(error).__name__}: {told})",
+            expected=expected,
+            remedy=remedy,
+        ) from error
+
+
+@contextmanager
 def _refused_by_disk(folder: Path) -> Iterator[None]:
     """Turn the various errors of a full disk into one sentence."""
     try:
@@ -139,7 +166,7 @@ def _refused_by_disk(folder: Path) -> Iterator[None]:
         if isinstance(error, OSError) or "No space left" in text or "Disk quota" in text:
             raise InputError(
                 folder,
-                found=f"a disk that refuses to write ({text[:200]})",
+                found=f"a disk that refuses to write ({text[-200:]})",
                 expected="room for the checkpoint",
                 remedy="Make room and run again: it resumes from the last checkpoint, which is intact.",
             ) from error
