@@ -21,7 +21,7 @@ from experiments.launch import command, open_run, register_resolvers
 from experiments.patient import BASE, LOSSES, RESULTS, TUNED, quantify
 from psft_jax.errors import InputError
 from psft_jax.evaluation.measures import Task
-from psft_jax.evaluation.rows import Row, read_results, write_results
+from psft_jax.evaluation.rows import read_results, write_results
 from psft_jax.reporting.figures import paired_figure, save_figure
 from psft_jax.reporting.html import write_report
 from psft_jax.reporting.tables import HEADLINE, comparison_table, print_table
@@ -120,8 +120,7 @@ def _conclude(
     task = config.task.kind
     homes = {subject: folder / PATIENTS / subject for subject in subjects}
     results = pd.concat([read_results(home / RESULTS) for home in homes.values()], ignore_index=True)
-    rows = [Row(*values) for values in results.itertuples(index=False, name=None)]
-    write_results(folder / RESULTS, rows, overwrite=True)
+    write_results(folder / RESULTS, results, overwrite=True)
 
     title = f"{cohort.name}: base CNN and fine-tuned on the baseline"
     table = comparison_table(results, task, provenance=cohort.provenance, base=BASE)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pandas as pd
 
@@ -76,7 +76,7 @@ class Tracker:
         self._file = self._path.open("a", encoding="utf-8")
         self._run = _start_wandb(folder, config, name, job_type, (*config.tags, *tags), settings)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Tracker:
         return self
 
     def __exit__(

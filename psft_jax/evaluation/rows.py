@@ -52,13 +52,18 @@ def to_rows(
     ]
 
 
-def write_results(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> None:
+def write_results(path: Path, rows: Iterable[Row] | pd.DataFrame, *, overwrite: bool = False) -> None:
     """Write rows to a CSV file, whole or not at all.
+
+    Args:
+        path: the file to write.
+        rows: new ones, or a table of those that ``read_results`` gave.
+        overwrite: replace a file that is already there.
 
     Raises:
         InputError: the file exists and ``overwrite`` is False.
     """
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=list(COLUMNS))
     with atomic_path(path, overwrite=overwrite) as temporary:
         text = frame.to_csv(index=False, na_rep="nan", lineterminator="\n")
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -104,7 +104,7 @@ def finetune(
         seed: of the patches and the dropout; the same for every variant.
 
     Returns:
-        A network for each variant, in their order. What a variant's scope freezes is the base's own array.
+        A network for each variant, in their order. A frozen trunk is the base's own arrays, not a copy.
 
     Raises:
         InputError: the scan has no lesion or other channels than the network, or a loss is not finite.
@@ -186,8 +186,8 @@ def _trainable(tree: Tree, scope: Scope) -> Tree:
 
 def _whole(base: Variables, state: _State) -> Variables:
     """The tuned network: a copy of what was trained, and the base's own arrays for the rest."""
-    changed = jax.tree.map(jnp.copy, state)
-    return Variables({**base.params, **changed.params}, {**base.batch_stats, **changed.batch_stats})
+    params, batch_stats = jax.tree.map(jnp.copy, (state.params, state.batch_stats))
+    return Variables({**base.params, **params}, {**base.batch_stats, **batch_stats})
 
 
 def _optimiser(params: Tree, run: FinetuneConfig) -> optax.GradientTransformation:

@@ -18,7 +18,7 @@ from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.model.network import Network, Variables
 from psft_jax.sampling.patches import PatchConfig, draw, extract, make_pool
-from psft_jax.sampling.positions import grid_centres
+from psft_jax.sampling.positions import corner_centres, grid_centres
 from psft_jax.sampling.slices import Slices, slices_of
 from psft_jax.scan import Scan
 from psft_jax.training import base
@@ -30,8 +30,8 @@ MakeScan = Callable[..., Scan]
 SEED = 3
 
 
-class Interruption(Exception):
-    """A power cut."""
+class PowerCutError(Exception):
+    """The plug was pulled."""
 
 
 class Recorder:
@@ -44,7 +44,7 @@ class Recorder:
 
     def __call__(self, step: int, values: dict[str, float]) -> None:
         if step == self.stop_at:
-            raise Interruption
+            raise PowerCutError
         ((name, value),) = values.items()
         {"loss": self.losses, "validation_loss": self.validation}[name][step] = value
 
@@ -71,7 +71,9 @@ def train(tiny: Network, slices: Slices, config: TrainConfig) -> Callable[..., V
 
 
 @pytest.fixture(scope="module")
-def whole(train: Callable[..., Variables], tmp_path_factory: pytest.TempPathFactory) -> tuple[Variables, Recorder, Path]:
+def whole(
+    train: Callable[..., Variables], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Variables, Recorder, Path]:
     """A run that nothing interrupted: the network, its log, and its checkpoints."""
     folder, log = tmp_path_factory.mktemp("whole"), Recorder()
     return train(folder, log), log, folder
@@ -124,7 +126,10 @@ def test_the_losses_are_those_of_plain_adam(
         v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * np.asarray(g) ** 2, v, g)
         rate = 0.02 * np.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
         params = jax.tree.map(
-            lambda p, m, v, rate=rate: jnp.asarray(p - rate * m / (np.sqrt(v) + 1e-8), jnp.float32), params, m, v
+            lambda p, m, v, rate=rate: jnp.asarray(p - rate * m / (np.sqrt(v) + 1e-8), jnp.float32),
+            params,
+            m,
+            v,
         )
 
 
@@ -143,7 +148,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(
     stop_at: int,
 ) -> None:
     """The power fails before the first checkpoint, or between the second and the last."""
-    with pytest.raises(Interruption):
+    with pytest.raises(PowerCutError):
         train(tmp_path, Recorder(stop_at=stop_at))
     log = Recorder()
     equal(train(tmp_path, log), whole[0])
@@ -186,12 +191,10 @@ def test_the_validation_loss_is_that_of_the_held_out_slices(
     """One slice of seven is held out: its four corners and centre, unrotated, without dropout; the fifth
     patch makes the last batch together with the first."""
     _, held_out = split_slices(slices, config.validation_fraction, SEED)
-    top, bottom, left, right = held_out.boxes[0]
-    middle = (top + (bottom - top - 9) // 2, left + (right - left - 9) // 2)
-    corners = [(row, column) for row in (top, bottom - 9) for column in (left, right - 9)]
+    box = tuple(map(int, held_out.boxes[0]))
     losses = []
     apply = jax.jit(tiny.apply)
-    for row, column in [*corners, middle]:
+    for row, column in corner_centres(box, 9).astype(int) - 4:
         piece = np.s_[:, row : row + 9, column : column + 9]
         first, second = (jnp.asarray(image[piece]) for image in held_out.images)
         logits, _ = apply(whole[0], (first, second))
@@ -204,22 +207,41 @@ def test_another_seed_is_another_run(
     train: Callable[..., Variables], whole: tuple[Variables, Recorder, Path], tmp_path: Path
 ) -> None:
     log = Recorder(stop_at=3)
-    with pytest.raises(Interruption):
+    with pytest.raises(PowerCutError):
         train(tmp_path, log, seed=SEED + 1)
     assert log.losses[1] != whole[1].losses[1]
 
 
 def test_steps_of_one_dispatch_are_the_steps_one_by_one(
-    train: Callable[..., Variables], whole: tuple[Variables, Recorder, Path], tmp_path: Path
+    train: Callable[..., Variables],
+    tiny: Network,
+    config: TrainConfig,
+    whole: tuple[Variables, Recorder, Path],
+    tmp_path: Path,
 ) -> None:
-    """Three to a dispatch; a validation after four steps cuts the second dispatch short."""
+    """Three to a dispatch; a validation after four steps cuts the second dispatch short.
+
+    A bias in front of batch normalisation has no gradient but rounding, which Adam blows up to its full step:
+    it is left out, and so is the validation loss.
+    """
     log = Recorder(stop_at=5)
-    with pytest.raises(Interruption):
-        train(tmp_path, log, steps_per_dispatch=3)
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "by three", log, steps_per_dispatch=3)
     assert list(log.losses) == [1, 2, 3, 4]
     for step, loss in log.losses.items():
         assert loss == pytest.approx(whole[1].losses[step], rel=1e-4)
-    assert log.validation[4] == pytest.approx(whole[1].validation[4], rel=1e-2)
+    with pytest.raises(PowerCutError):
+        train(tmp_path / "one by one", Recorder(stop_at=5))
+    together, apart = (
+        state_at(tiny, config, folder, 4) for folder in (tmp_path / "by three", tmp_path / "one by one")
+    )
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(together.variables.params),
+        jax.tree.leaves(apart.variables.params),
+        strict=True,
+    ):
+        if not jax.tree_util.keystr(path, simple=True).endswith(("convbias", "conv1bias")):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3)
 
 
 def with_nan(slices: Slices) -> Slices:
@@ -235,7 +257,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state
     whole: tuple[Variables, Recorder, Path],
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(Interruption):
+    with pytest.raises(PowerCutError):
         train(tmp_path, Recorder(stop_at=6))
     log = Recorder()
     with pytest.raises(TrainingDivergedError, match=r"iteration 5.*Iteration 4 is kept"):
@@ -286,7 +308,9 @@ def test_a_disk_that_fills_up_stops_the_run_and_the_run_resumes(
     assert min(log.losses) == 5
 
 
-@pytest.mark.parametrize(("count", "fraction", "held_out"), [(20, 0.15, 3), (7, 0.15, 1), (3, 0.01, 1), (2, 0.9, 1)])
+@pytest.mark.parametrize(
+    ("count", "fraction", "held_out"), [(20, 0.15, 3), (7, 0.15, 1), (3, 0.01, 1), (2, 0.9, 1)]
+)
 def test_slices_are_split_once(make_scan: MakeScan, count: int, fraction: float, held_out: int) -> None:
     slices = slices_of(make_scan(shape=(count, 24, 20)), np.arange(count))
     training, validation = split_slices(slices, fraction, seed=0)

@@ -147,23 +147,23 @@ def test_tensorstores_long_complaint_about_a_full_disk_is_shown_from_its_end(
     checkpoints = TrainingCheckpoints(tmp_path)
 
     def refuse(*_: Any, **__: Any) -> None:
-        raise ValueError(f"RESOURCE_EXHAUSTED: Error writing {'x' * 500}: No space left on device [os_error_code='28']")
+        raise ValueError(
+            f"RESOURCE_EXHAUSTED: Error writing {'x' * 500}: No space left on device [os_error_code='28']"
+        )
 
     monkeypatch.setattr(checkpoints._manager, "save", refuse)
     with pytest.raises(InputError, match="No space left on device"):
         checkpoints.save(2, state(2), 0.4)
 
 
-def test_a_mistake_of_ours_is_not_blamed_on_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mistake_of_ours_is_not_blamed_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoints = TrainingCheckpoints(tmp_path)
 
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError("no such handler")
 
     monkeypatch.setattr(checkpoints._manager, "save", fail)
-    with pytest.raises(ValueError, match="^no such handler$"):
+    with pytest.raises(ValueError, match=r"^no such handler$"):
         checkpoints.save(2, state(2), 0.4)
 
 

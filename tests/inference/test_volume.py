@@ -1,0 +1,238 @@
+"""Lesion probability of a volume: crops, batches, shared trunks and Monte Carlo dropout change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from psft_jax import rng
+from psft_jax.errors import InputError
+from psft_jax.inference import volume
+from psft_jax.inference.volume import Prediction, predict
+from psft_jax.model.network import Network, Variables
+from psft_jax.scan import Scan
+
+SHAPE = (5, 40, 36)
+
+
+@pytest.fixture(scope="module")
+def base(tiny: Network, scrambled: Callable[[Network, int], Variables]) -> Variables:
+    return scrambled(tiny, 11)
+
+
+@pytest.fixture(scope="module")
+def tuned(base: Variables) -> Variables:
+    """Another head on the very same trunk."""
+    heads = [jax.tree.map(lambda leaf: leaf * 1.5 + 0.1, tree["head"]) for tree in base]
+    return Variables({**base.params, "head": heads[0]}, {**base.batch_stats, "head": heads[1]})
+
+
+@pytest.fixture(scope="module")
+def scan(make_scan: Callable[..., Scan]) -> Scan:
+    """An organ of another ragged shape in each slice, at the slice's border, and in slice 3 none."""
+    organ = np.zeros(SHAPE, bool)
+    organ[:, 12:30, :20] = np.random.default_rng(1).random((5, 18, 20)) < 0.4
+    organ[3] = False
+    return make_scan(shape=SHAPE, organ=organ, lesion=None)
+
+
+@pytest.fixture(scope="module")
+def certain(tiny: Network, base: Variables, scan: Scan) -> Prediction:
+    (prediction,) = predict(tiny, [base], scan)
+    return prediction
+
+
+@pytest.fixture(scope="module")
+def sampled(tiny: Network, base: Variables, scan: Scan) -> Prediction:
+    (prediction,) = predict(tiny, [base], scan, samples=400)
+    return prediction
+
+
+def known(prediction: Prediction) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and SD of a prediction that must have them."""
+    assert prediction.mean is not None
+    assert prediction.sd is not None
+    return prediction.mean, prediction.sd
+
+
+def whole_slices(network: Network, variables: Variables, scan: Scan, samples: int = 0) -> Any:
+    """Probabilities of the whole network on whole slices: without dropout, or one for each sample."""
+    first, second = map(jnp.asarray, scan.sequences)
+
+    @jax.jit
+    def probability(key: jax.Array | None) -> jax.Array:
+        return jax.nn.softmax(network.apply(variables, (first, second), dropout_key=key)[0])[..., 1]
+
+    if not samples:
+        return np.asarray(probability(None))
+    return np.stack([probability(rng.key(99, "sample", n)) for n in range(samples)])
+
+
+def test_the_organ_is_as_on_the_whole_slice_and_the_rest_is_zero(
+    tiny: Network, base: Variables, scan: Scan, certain: Prediction
+) -> None:
+    expected = whole_slices(tiny, base, scan)
+    np.testing.assert_allclose(certain.probability[scan.organ], expected[scan.organ], atol=1e-5)
+    assert (certain.probability[~scan.organ] == 0).all()
+    assert np.ptp(certain.probability[scan.organ]) > 0.1
+    assert (certain.mean, certain.sd) == (None, None)
+
+
+def test_the_crop_leaves_a_margin_of_half_the_receptive_field(make_scan: Callable[..., Scan]) -> None:
+    organ = np.zeros(SHAPE, bool)
+    organ[0, 12:20, 30:33] = True
+    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 5) == (slice(7, 25), slice(25, 36))
+    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 60) == (slice(0, 40), slice(0, 36))
+
+
+def test_variants_are_as_each_alone(
+    tiny: Network,
+    base: Variables,
+    tuned: Variables,
+    scrambled: Callable[[Network, int], Variables],
+    scan: Scan,
+    certain: Prediction,
+) -> None:
+    """Two that share a trunk, with one between them that does not."""
+    other = scrambled(tiny, 12)
+    first, second, third = predict(tiny, [base, other, tuned], scan)
+    np.testing.assert_allclose(first.probability, certain.probability, atol=1e-6)
+    inside = scan.organ
+    for prediction, variables in ((second, other), (third, tuned)):
+        expected = whole_slices(tiny, variables, scan)
+        np.testing.assert_allclose(prediction.probability[inside], expected[inside], atol=1e-5)
+
+
+def test_those_that_hold_the_same_trunk_share_its_pass(base: Variables, tuned: Variables, scan: Scan) -> None:
+    copy = jax.tree.map(jnp.copy, base)
+    assert [members for members, _ in volume._by_trunk([base, copy, tuned])] == [[0, 2], [1]]
+
+
+def test_no_variants_give_no_predictions(tiny: Network, scan: Scan) -> None:
+    assert predict(tiny, [], scan) == []
+
+
+@pytest.mark.parametrize(("slices_at_once", "voxels_at_once"), [(1, 8192), (3, 8192), (4, 50)])
+def test_batches_change_nothing(
+    tiny: Network,
+    base: Variables,
+    scan: Scan,
+    certain: Prediction,
+    monkeypatch: pytest.MonkeyPatch,
+    slices_at_once: int,
+    voxels_at_once: int,
+) -> None:
+    """Four slices hold organ; three at a time leave one over."""
+    rows, columns = volume._crop(scan, 3)
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    monkeypatch.setattr(volume, "FEATURE_BYTES", slices_at_once * area * 16 * 4)
+    monkeypatch.setattr(volume, "VOXELS_PER_CALL", voxels_at_once)
+    batches = []
+    trunk = volume._trunk
+    monkeypatch.setattr(volume, "_trunk", lambda *args: batches.append(args[2][0].shape[0]) or trunk(*args))
+    (prediction,) = predict(tiny, [base], scan)
+    assert batches == [slices_at_once] * -(-4 // slices_at_once)
+    np.testing.assert_allclose(prediction.probability, certain.probability, atol=1e-6)
+
+
+def test_dropout_is_that_of_the_whole_network(
+    tiny: Network, base: Variables, scan: Scan, sampled: Prediction
+) -> None:
+    """Mean and SD of 400 samples against 400 passes of the whole network with masks of their own."""
+    draws = whole_slices(tiny, base, scan, samples=400)[:, scan.organ]
+    mean, sd = (of[scan.organ] for of in known(sampled))
+    spread = draws.std(axis=0)
+    assert spread.min() > 0
+    assert (np.abs(mean - draws.mean(axis=0)) < 6 * spread * np.sqrt(2 / 400)).all()
+    assert abs(np.mean(mean - draws.mean(axis=0))) < 1e-2 * spread.mean()
+    assert np.median(np.abs(sd / spread - 1)) < 0.1
+    assert abs(np.mean(sd / spread) - 1) < 0.02
+
+
+def test_sampling_leaves_the_probability_as_it_is(
+    scan: Scan, certain: Prediction, sampled: Prediction
+) -> None:
+    np.testing.assert_allclose(sampled.probability, certain.probability, atol=1e-6)
+    mean, sd = known(sampled)
+    assert (mean[~scan.organ] == 0).all()
+    assert (sd[~scan.organ] == 0).all()
+    assert (sd[scan.organ] > 0).all()
+    assert (
+        np.abs(mean - certain.probability)[scan.organ] > 1e-3
+    ).any()  # a mean of softmaxes is another thing
+
+
+def test_25_samples_are_unbiased(tiny: Network, base: Variables, scan: Scan, sampled: Prediction) -> None:
+    mean, sd = known(sampled)
+    runs = [known(predict(tiny, [base], scan, samples=25, seed=seed)[0]) for seed in range(1, 9)]
+    error = np.mean([m for m, _ in runs], axis=0) - mean
+    inside = scan.organ
+    assert (np.abs(error[inside]) < 6 * sd[inside] * np.sqrt(1 / 200 + 1 / 400)).all()
+    # The mean of 25 samples scatters by a fifth of the SD: the samples are independent of each other.
+    scatter = np.std([m for m, _ in runs], axis=0, ddof=1)[inside]
+    assert np.sqrt(np.mean(scatter**2 / sd[inside] ** 2)) == pytest.approx(1 / 5, rel=0.1)
+    # The variance of a population: (n - 1) / n of the unbiased one.
+    variance = np.mean([s**2 for _, s in runs], axis=0)[inside]
+    assert np.mean(variance / sd[inside] ** 2) == pytest.approx(24 / 25, rel=0.02)
+
+
+def test_one_sample_has_no_spread(tiny: Network, base: Variables, scan: Scan) -> None:
+    (prediction,) = predict(tiny, [base], scan, samples=1)
+    mean, sd = known(prediction)
+    assert (sd == 0).all()
+    assert (mean != prediction.probability)[scan.organ].mean() > 0.9
+
+
+def test_without_dropout_there_is_no_spread(tiny: Network, base: Variables, scan: Scan) -> None:
+    network = Network(replace(tiny.config, dropout=0.0), tiny.channels)
+    (prediction,) = predict(network, [base], scan, samples=3)
+    mean, sd = known(prediction)
+    np.testing.assert_allclose(sd, 0.0, atol=1e-6)
+    np.testing.assert_allclose(mean, prediction.probability, atol=1e-6)
+
+
+def test_masks_follow_the_seed_and_the_visit_alone(
+    tiny: Network, base: Variables, tuned: Variables, scan: Scan
+) -> None:
+    """A variant's company changes neither its masks nor its numbers."""
+    run = [
+        known(predict(tiny, variants, of, samples=5, seed=seed)[position])[1]
+        for variants, of, seed, position in [
+            ([base, tuned], scan, 0, 0),
+            ([base, tuned], scan, 0, 0),
+            ([tuned, base], scan, 0, 1),
+            ([base, tuned], scan, 1, 0),
+            ([base, tuned], replace(scan, session="T2"), 0, 0),
+            ([base, tuned], replace(scan, subject="P2"), 0, 0),
+        ]
+    ]
+    np.testing.assert_array_equal(run[0], run[1])
+    np.testing.assert_allclose(run[0], run[2], atol=1e-6)
+    for other in run[3:]:
+        assert (run[0] != other)[scan.organ].mean() > 0.9
+
+
+def test_no_two_voxels_share_their_masks(
+    tiny: Network, base: Variables, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan without contrast, whose voxels differ in nothing but their masks; 50 voxels in a call."""
+    monkeypatch.setattr(volume, "VOXELS_PER_CALL", 50)
+    first, second = (np.ones_like(sequence) for sequence in scan.sequences)
+    deep = np.zeros(SHAPE, bool)
+    deep[1:3, 10:30, 10:20] = True  # far from the slice's border
+    (prediction,) = predict(tiny, [base], replace(scan, sequences=(first, second), organ=deep), samples=10)
+    mean, sd = known(prediction)
+    assert np.ptp(prediction.probability[deep]) < 1e-6
+    for values in (mean, sd):
+        assert len(np.unique(values[deep])) > 0.95 * deep.sum()
+
+
+def test_other_channels_are_refused(tiny: Network, base: Variables, make_scan: Callable[..., Scan]) -> None:
+    with pytest.raises(InputError, match=r"P1_T1: found \(2, 1\) channels.*expected \(1, 2\)"):
+        predict(tiny, [base], make_scan(channels=(2, 1)))

@@ -1,0 +1,130 @@
+"""Every file under ``conf/`` composes, and wrong words are refused with a sentence that names them."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from experiments.config import DemoRun, FinetuneRun, TrainBaseRun, config_hash, plain, run_folder
+from psft_jax.errors import InputError
+from psft_jax.evaluation.measures import Task
+from psft_jax.model.leaves import Scope
+from psft_jax.model.network import Network
+from tests.integration.commands import CONF, composed
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [(g, o) for g in ("dataset", "task", "model", "train", "tracking", "hardware") for o in options(g)],
+)
+def test_every_option_of_train_base_composes(group: str, option: str) -> None:
+    config = composed(TrainBaseRun, f"{group}={option}")
+    assert config.train.iterations >= 1
+    assert Network(config.model.pnet, (1, 1)).parameter_count > 0
+
+
+@pytest.mark.parametrize("option", options("finetune"))
+def test_every_finetuning_composes(option: str) -> None:
+    config = composed(FinetuneRun, "base=anywhere", f"finetune={option}")
+    assert config.finetune.name == option
+
+
+def test_defaults_are_the_papers() -> None:
+    base = composed(TrainBaseRun)
+    assert base.train.iterations == 10_000
+    assert base.train.learning_rate == 1e-4
+    assert base.train.class_weights == (1.0, 5.0)
+    assert base.train.patches.size == 128
+    assert base.train.patches.batch == 4
+    assert base.train.patches.rotation_deg == 45.0
+    assert Network(base.model.pnet, (1, 1)).parameter_count == 973_442
+    tuned = composed(FinetuneRun, "base=anywhere")
+    assert tuned.finetune.settings.iterations == 100
+    assert tuned.finetune.settings.scope is Scope.LAST2
+    assert tuned.finetune.settings.class_weights == (1.0, 5.0)
+    assert tuned.monte_carlo_samples == 25
+
+
+@pytest.mark.parametrize(
+    ("dataset", "task"),
+    [
+        ("phantom_brain", Task.SEGMENTATION),
+        ("mslesseg", Task.SEGMENTATION),
+        ("phantom_liver", Task.DETECTION),
+    ],
+)
+def test_a_dataset_brings_its_task(dataset: str, task: Task) -> None:
+    config = composed(TrainBaseRun, f"dataset={dataset}")
+    assert config.task.kind is task
+    assert config.task.opening is (task is Task.DETECTION)
+
+
+def test_demo_takes_the_task() -> None:
+    config = composed(DemoRun, "task=detection")
+    assert config.task.kind is Task.DETECTION
+    assert config.dataset.source == "phantom_liver"
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["train.iterations=0"], "train.iterations"),
+        (["train.iterations=many"], "train.iterations"),
+        (["dataset.phantom.n_test=abc"], "dataset.phantom.n_test"),
+        (["dataset.phantom.shape=[1,2]"], "dataset.phantom.shape"),
+        (["model.pnet.taps=sideways"], "model.pnet.taps"),
+        (["model.pnet.dropout=1.5"], "model.dropout"),
+        (["task.threshold=1.5"], "task.threshold"),
+        (["+train.itterations=3"], "train.itterations"),
+        (["+dataset.phantom.lesions.cyst=1"], "dataset.phantom.lesions.cyst"),
+        (["train.patches.angle_bank=2", "train.patches.first_unrotated=true"], "patches.first_unrotated"),
+    ],
+)
+def test_wrong_values_are_named(words: list[str], named: str) -> None:
+    with pytest.raises(InputError, match=named.replace(".", r"\.")):
+        composed(TrainBaseRun, *words)
+
+
+def test_a_missing_base_is_named() -> None:
+    with pytest.raises(InputError, match="base: found no value"):
+        composed(FinetuneRun)
+
+
+def test_hash_names_what_changes_results_and_nothing_else() -> None:
+    config = composed(TrainBaseRun)
+    same = [["out=elsewhere"], ["name=x"], ["tracking=off"], ["hardware=gpu"], ["overwrite=true"]]
+    other = [["seed=1"], ["train.iterations=9"], ["dataset.phantom.seed=1"], ["model=pnet_small"]]
+    assert {config_hash(composed(TrainBaseRun, *words)) for words in same} == {config_hash(config)}
+    hashes = {config_hash(composed(TrainBaseRun, *words)) for words in other}
+    assert len(hashes | {config_hash(config)}) == len(other) + 1
+
+
+def test_run_folder() -> None:
+    assert run_folder(composed(TrainBaseRun, "out=here", "name=mine"), "train_base") == Path(
+        "here/train_base/mine"
+    )
+    config = composed(TrainBaseRun, "model=pnet_small")
+    expected = f"runs/train_base/phantom_brain-pnet_small-{config_hash(config)}"
+    assert run_folder(config, "train_base") == Path(expected)
+
+
+def test_plain_holds_nothing_but_plain_values() -> None:
+    def check(value: object) -> None:
+        if isinstance(value, dict):
+            assert all(type(key) is str for key in value)
+            for inner in value.values():
+                check(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                check(inner)
+        else:
+            assert type(value) in (str, int, float, bool, type(None))
+
+    for kind, dataset in product((TrainBaseRun, DemoRun), ("phantom_brain", "phantom_liver", "mslesseg")):
+        check(plain(composed(kind, f"dataset={dataset}")))

@@ -1,0 +1,216 @@
+"""The whole path in small, for both tasks, through the functions behind the commands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import nibabel as nib
+import numpy as np
+import pytest
+
+from experiments import finetune, patient, train_base
+from experiments.datasets import load_cohort
+from psft_jax.errors import InputError
+from psft_jax.evaluation.measures import Task
+from psft_jax.evaluation.rows import COLUMNS, read_results
+from psft_jax.inference.postprocess import postprocess
+from psft_jax.tracking import read_metrics
+from psft_jax.training.saved import load_base
+from tests.integration.commands import tiny_finetuning, tiny_training
+
+Trained = tuple[str, Path, Path]
+
+
+@pytest.fixture(scope="session")
+def tuned(trained: Trained) -> tuple[str, Path, Path, Path]:
+    """A finished fine-tuning of two patients on top of the trained base."""
+    dataset, out, base = trained
+    return dataset, out, base, finetune.run(tiny_finetuning(dataset, out, base))
+
+
+def test_base_training_leaves_its_record(trained: Trained) -> None:
+    dataset, _, base = trained
+    assert {"config.yaml", "metrics.jsonl", "base.json", "network", "done.json"} <= {
+        path.name for path in base.iterdir()
+    }
+    metrics = read_metrics(base / "metrics.jsonl")
+    assert [line["step"] for line in metrics if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in metrics if "validation_loss" in line] == [3, 6]
+    assert (base / "figures" / "loss.png").stat().st_size > 5_000
+    record, _ = load_base(base)
+    assert record.provenance.value == "phantom"
+    assert len(record.training_subjects) == 2
+    assert record.channels == {"phantom_brain": (1, 1), "phantom_liver": (6, 3)}[dataset]
+
+
+def test_a_finished_run_is_skipped_and_an_other_configuration_refused(trained: Trained) -> None:
+    dataset, out, base = trained
+    before = (base / "metrics.jsonl").stat().st_mtime_ns
+    assert train_base.run(tiny_training(dataset, out)) == base
+    assert (base / "metrics.jsonl").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="a run of another configuration"):
+        train_base.run(tiny_training(dataset, out, "seed=5", f"name={base.name}"))
+
+
+def test_results_are_tidy_and_complete(tuned: tuple[str, Path, Path, Path]) -> None:
+    dataset, _, _, run = tuned
+    results = read_results(run / "results.csv")
+    assert tuple(results.columns) == COLUMNS
+    assert set(results["variant"]) == {"base", "fine-tuned"}
+    assert results["patient"].nunique() == 2
+    counts = results.groupby(["patient", "variant"]).size()
+    assert counts.nunique() == 1
+    task = Task.DETECTION if dataset == "phantom_liver" else Task.SEGMENTATION
+    assert set(results["task"]) == {task.value}
+    wanted = {"tpr", "fpc", "f1"} if task is Task.DETECTION else {"dsc", "avd_percent", "h95_mm", "max_sd"}
+    assert wanted <= set(results["metric"])
+
+
+def test_volumes_lie_on_the_scans_grid_and_agree_with_each_other(
+    tuned: tuple[str, Path, Path, Path],
+) -> None:
+    dataset, out, base, run = tuned
+    config = tiny_finetuning(dataset, out, base)
+    scan = load_cohort(config.dataset).test[0].follow_up.load()
+    folder = run / "patients" / scan.subject
+    for variant in ("base", "fine-tuned"):
+        images = {
+            name: nib.load(folder / variant / f"{scan.name}_{name}.nii.gz")
+            for name in ("mask", "probability", "mean", "sd")
+        }
+        for image in images.values():
+            assert image.shape == scan.shape[::-1]
+            np.testing.assert_allclose(image.affine, scan.affine, atol=1e-5)
+        arrays = {name: np.asarray(image.dataobj).T for name, image in images.items()}
+        assert not arrays["probability"][~scan.organ].any()
+        assert not arrays["sd"][~scan.organ].any()
+        assert (arrays["sd"][scan.organ] > 0).any()
+        again = postprocess(arrays["probability"].astype(np.float32), scan.organ, opening=config.task.opening)
+        np.testing.assert_array_equal(arrays["mask"].astype(bool), again)
+        results = read_results(run / "results.csv")
+        of_this = results[(results["patient"] == scan.subject) & (results["variant"] == variant)]
+        volume = float(of_this.set_index("metric")["value"]["volume_ml"])
+        assert volume == pytest.approx(np.count_nonzero(again) * scan.voxel_volume_ml)
+
+
+def test_pictures_and_report_are_there(tuned: tuple[str, Path, Path, Path]) -> None:
+    _, _, _, run = tuned
+    page = (run / "report.html").read_text()
+    assert "PHANTOM" in page
+    for folder in (run / "patients").iterdir():
+        assert folder.name in page
+        assert (folder / "overlay.png").stat().st_size > 10_000
+        assert (folder / "sd.png").stat().st_size > 10_000
+
+
+def test_only_the_last_two_layers_were_tuned(tuned: tuple[str, Path, Path, Path]) -> None:
+    from psft_jax.training.checkpoints import restore_tree
+
+    _, _, base, run = tuned
+    variables = load_base(base)[1]
+    for folder in (run / "patients").iterdir():
+        after = restore_tree(folder / "network", variables._asdict(), what="the tuned network")
+        paths = jax.tree_util.tree_flatten_with_path(after)[0]
+        before = jax.tree.leaves(variables._asdict())
+        changed = {
+            jax.tree_util.keystr(path, simple=True, separator="/")
+            for (path, new), old in zip(paths, before, strict=True)
+            if np.asarray(new).tobytes() != np.asarray(old).tobytes()
+        }
+        layers = {f"params/head/conv{n}/{leaf}" for n in (1, 2) for leaf in ("kernel", "bias")}
+        assert changed == layers
+
+
+def test_interrupted_finetuning_goes_on_with_the_missing_patient(
+    tuned: tuple[str, Path, Path, Path], tmp_path: Path
+) -> None:
+    dataset, _, base, run = tuned
+    copied = tmp_path / "finetune" / "again"
+    shutil.copytree(run, copied)
+    for name in ("done.json", "results.csv"):
+        (copied / name).unlink()
+    kept, lost = sorted((copied / "patients").iterdir())
+    (lost / "results.csv").unlink()  # an interruption in the middle of this patient
+    before = (kept / "results.csv").stat().st_mtime_ns
+    finetune.run(tiny_finetuning(dataset, tmp_path, base, "name=again"))
+    assert (kept / "results.csv").stat().st_mtime_ns == before
+    assert (copied / "results.csv").read_text() == (run / "results.csv").read_text()
+
+
+def test_one_failing_patient_loses_no_other(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _, base = trained
+    config = tiny_finetuning(dataset, tmp_path, base)
+    first, second = (patient.subject for patient in load_cohort(config.dataset).test)
+    whole = patient.finetune
+
+    def broken(network: Any, base: Any, scan: Any, *args: Any, **named: Any) -> Any:
+        if scan.subject == first:
+            raise InputError(scan.name, found="a", expected="b", remedy="c")
+        return whole(network, base, scan, *args, **named)
+
+    monkeypatch.setattr(patient, "finetune", broken)
+    with pytest.raises(InputError, match=rf"1 of 2 patients that failed: {first}"):
+        finetune.run(config)
+    (run,) = (tmp_path / "finetune").iterdir()
+    assert set(read_results(run / "results.csv")["patient"]) == {second}
+    assert not (run / "done.json").exists()
+    monkeypatch.undo()
+    finetune.run(config)
+    assert set(read_results(run / "results.csv")["patient"]) == {first, second}
+
+
+def without_reference(load: Callable[..., Any]) -> Callable[..., Any]:
+    """A cohort whose follow-ups nobody has annotated."""
+    from dataclasses import replace
+
+    def loaded(dataset: Any) -> Any:
+        def blank(scan: Any) -> Any:
+            return replace(scan, lesion=None) if scan.session == "follow_up" else scan
+
+        return load(dataset).map(blank)
+
+    return loaded
+
+
+def test_a_follow_up_without_annotation_is_quantified(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _, base = trained
+    monkeypatch.setattr(finetune, "load_cohort", without_reference(load_cohort))
+    run = finetune.run(tiny_finetuning(dataset, tmp_path, base))
+    results = read_results(run / "results.csv")
+    assert set(results["metric"]) == {"n_objects", "volume_ml", "max_sd"}
+    assert results["value"].notna().all()
+
+
+def test_a_base_of_the_other_task_is_refused(trained: Trained, tmp_path: Path) -> None:
+    dataset, _, base = trained
+    other = {"phantom_brain": "phantom_liver", "phantom_liver": "phantom_brain"}[dataset]
+    with pytest.raises(InputError, match="a base CNN for"):
+        finetune.run(tiny_finetuning(other, tmp_path, base))
+
+
+def test_a_test_patient_that_the_base_has_seen_is_refused(trained: Trained, tmp_path: Path) -> None:
+    dataset, _, base = trained
+    config = tiny_finetuning(dataset, tmp_path, base)
+    seen = load_cohort(config.dataset).test[0].subject
+    copied = tmp_path / "base"
+    shutil.copytree(base, copied)
+    record = json.loads((copied / "base.json").read_text())
+    record["training_subjects"].append(seen)
+    (copied / "base.json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match=f"test patients that this base CNN was trained on: {seen}"):
+        finetune.run(tiny_finetuning(dataset, tmp_path, copied))
+
+
+def test_an_unknown_patient_is_refused(trained: Trained, tmp_path: Path) -> None:
+    dataset, _, base = trained
+    with pytest.raises(InputError, match="nobody, not among the test patients"):
+        finetune.run(tiny_finetuning(dataset, tmp_path, base, "patients=[nobody]"))
