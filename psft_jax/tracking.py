@@ -1,7 +1,7 @@
 """What a run records: ``metrics.jsonl`` in its folder first, and Weights & Biases as its mirror.
 
-W&B is imported only where it is used. Offline, the default, nothing waits for a network: the W&B run is written
-into the run's own folder, and ``wandb sync`` sends it whenever one likes.
+W&B is imported only where it is used. Offline, the default, nothing waits for a network: the W&B run is
+written into the run's own folder, and ``wandb sync`` sends it whenever one likes.
 """
 
 from __future__ import annotations

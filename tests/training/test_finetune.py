@@ -206,7 +206,6 @@ def test_the_loss_falls_on_an_easy_patient(
 def test_the_optimiser_holds_moments_for_what_trains_alone(
     base: Variables,
     settings: FinetuneConfig,
-    fingerprints: Fingerprints,
     scope: Scope,
     trained: set[str] | None,
 ) -> None:
