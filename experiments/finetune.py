@@ -24,7 +24,7 @@ from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.rows import read_results, write_results
 from psft_jax.reporting.figures import paired_figure, save_figure
 from psft_jax.reporting.html import write_report
-from psft_jax.reporting.tables import HEADLINE, comparison_table, print_table
+from psft_jax.reporting.tables import HEADLINE, comparison_table, headline, print_table
 from psft_jax.scan import Cohort, Patient
 from psft_jax.tracking import Tracker
 from psft_jax.training.saved import BaseRecord, load_base
@@ -124,7 +124,7 @@ def _conclude(
 
     title = f"{cohort.name}: base CNN and fine-tuned on the baseline"
     table = comparison_table(results, task, provenance=cohort.provenance, base=BASE)
-    print_table(table, heading=title)
+    print_table(headline(table), heading=title)
     paired = folder / "figures" / "paired.png"
     measures = shown_measures(results, task)
     figure = paired_figure(results, measures, task, BASE, TUNED, title=title, provenance=cohort.provenance)

@@ -94,8 +94,8 @@ def open_run(config: RunConfig, stage: str) -> Iterator[Path | None]:
         InputError: the folder holds a run of another configuration.
     """
     folder = run_folder(config, stage)
-    if config.overwrite and folder.exists():
-        shutil.rmtree(folder)
+    if config.overwrite:
+        _empty(folder)
     if (folder / CONFIG).exists():
         _check_same(folder, config)
     if (folder / DONE).exists():
@@ -111,6 +111,15 @@ def open_run(config: RunConfig, stage: str) -> Iterator[Path | None]:
     versions = {name: importlib.metadata.version(name) for name in packages}
     with atomic_path(folder / DONE) as temporary:
         temporary.write_text(json.dumps({"config": config_hash(config), "versions": versions}, indent=2))
+
+
+def _empty(folder: Path) -> None:
+    """Delete what an earlier run left, but for the log, which Hydra has opened already."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix != ".log":
+            path.unlink()
 
 
 def _check_same(folder: Path, config: RunConfig) -> None:

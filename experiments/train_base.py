@@ -22,7 +22,7 @@ from psft_jax.scan import Cohort
 from psft_jax.tracking import METRICS, Tracker, read_metrics
 from psft_jax.training.base import train_base
 from psft_jax.training.checkpoints import TrainingCheckpoints
-from psft_jax.training.saved import BaseRecord, save_base
+from psft_jax.training.saved import BaseRecord, fingerprint, save_base
 
 STAGE = "train_base"
 
@@ -79,6 +79,7 @@ def _train(config: TrainBaseRun, folder: Path) -> None:
             provenance=cohort.provenance,
             training_subjects=tuple(p.subject for p in cohort.training),
             seed=config.seed,
+            sha256=fingerprint(variables),
         )
         save_base(folder, record, variables)
         metrics = pd.DataFrame(read_metrics(folder / METRICS))

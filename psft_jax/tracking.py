@@ -18,6 +18,8 @@ from typing import Any
 
 import pandas as pd
 
+from psft_jax.files import atomic_path
+
 logger = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
@@ -103,7 +105,8 @@ class Tracker:
             return
         kept = [line for line in read_metrics(self._path) if line.get("step", 0) <= step]
         self._file.close()
-        self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        with atomic_path(self._path, overwrite=True) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._file = self._path.open("a", encoding="utf-8")
 
     def summary(self, values: Mapping[str, float]) -> None:

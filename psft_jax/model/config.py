@@ -43,7 +43,6 @@ class PNetConfig:
     bn_epsilon: float = 1e-3
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dilations", tuple(tuple(block) for block in self.dilations))
         rates = [rate for block in self.dilations for rate in block]
         checks = {
             "dilations": bool(rates) and all(self.dilations) and min(rates) >= 1,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -127,6 +127,12 @@ def comparison_table(
         seeds=values.seeds,
         lines=tuple(_line(values, MEASURES[name], task, base) for name in order if name in values.measures),
     )
+
+
+def headline(table: Comparison) -> Comparison:
+    """The table with the measures of ``HEADLINE`` alone, where it has any of them."""
+    lines = tuple(line for line in table.lines if line.measure.name in HEADLINE[table.task])
+    return replace(table, lines=lines or table.lines)
 
 
 def _line(values: PatientValues, measure: Measure, task: Task, base: str) -> Line:

@@ -55,7 +55,6 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         background, lesion = self.class_weights
-        object.__setattr__(self, "class_weights", (float(background), float(lesion)))
         checks = {
             "iterations": self.iterations >= 1,
             "learning_rate": self.learning_rate > 0,

@@ -55,7 +55,6 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         background, lesion = self.class_weights
-        object.__setattr__(self, "class_weights", (float(background), float(lesion)))
         checks = {
             "iterations": self.iterations >= 0,
             "learning_rate": self.learning_rate > 0,

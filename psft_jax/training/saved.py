@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from psft_jax.errors import InputError
@@ -33,6 +36,7 @@ class BaseRecord:
         provenance: of that cohort.
         training_subjects: the patients it has seen.
         seed: of its training.
+        sha256: of its variables, because a checkpoint does not tell a flipped bit from a weight.
     """
 
     task: Task
@@ -44,6 +48,7 @@ class BaseRecord:
     provenance: Provenance
     training_subjects: tuple[str, ...]
     seed: int
+    sha256: str
 
     @property
     def network(self) -> Network:
@@ -78,7 +83,7 @@ class BaseRecord:
 def save_base(folder: Path, record: BaseRecord, variables: Variables) -> None:
     """Write a base CNN into a run's folder; its record comes last, so a folder that has one is complete."""
     save_tree(folder / NETWORK, variables._asdict())
-    with atomic_path(folder / RECORD) as temporary:
+    with atomic_path(folder / RECORD, overwrite=True) as temporary:
         temporary.write_bytes(TypeAdapter(BaseRecord).dump_json(record, indent=2))
 
 
@@ -112,7 +117,23 @@ def load_base(folder: Path) -> tuple[BaseRecord, Variables]:
         ) from error
     like = record.network.shapes
     tree = restore_tree(folder / NETWORK, like._asdict(), what=f"the base CNN {record.model_name}")
-    return record, Variables(**tree)
+    variables = Variables(**tree)
+    if fingerprint(variables) != record.sha256:
+        raise InputError(
+            folder / NETWORK,
+            found="variables that are not those that were saved (their SHA-256 differs)",
+            expected=f"the checkpoint that {RECORD} describes",
+            remedy="The files were damaged or exchanged: restore them from a copy, or train again.",
+        )
+    return record, variables
+
+
+def fingerprint(variables: Variables) -> str:
+    """SHA-256 of all arrays, in the order of the tree."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(variables):
+        digest.update(np.asarray(leaf).tobytes())
+    return digest.hexdigest()
 
 
 def _described(task: Task, sequences: tuple[str, ...], channels: tuple[int, int]) -> str:

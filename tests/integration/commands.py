@@ -54,7 +54,7 @@ def tiny_finetuning(dataset: str, out: Path, base: Path, *more: str) -> Finetune
     return composed(
         FinetuneRun,
         *tiny(dataset, out),
-        *(f"base={base}", "finetune=demo", "finetune.settings.iterations=3"),
+        *(f"base={base}", "finetune=demo_segmentation", "finetune.settings.iterations=3"),
         *("finetune.settings.patches.size=32", "monte_carlo_samples=3"),
         *more,
     )

@@ -1,0 +1,79 @@
+"""The commands as a user types them, each in a process of its own, with W&B offline."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SMALL = (
+    *("dataset=phantom_brain", "dataset.phantom.n_training=1", "dataset.phantom.n_test=1"),
+    "dataset.phantom.shape=[12,60,60]",
+)
+TRAINING = (
+    *("model=demo", "model.pnet.width=4", "model.pnet.dilations=[[1,1],[2,2]]", "train=demo"),
+    *("train.iterations=2", "train.validate_every=1", "train.patches.size=32"),
+)
+FINETUNING = ("finetune=demo_segmentation", "finetune.settings.iterations=2", "monte_carlo_samples=2")
+
+
+def typed(module: str, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"experiments.{module}", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("typed")
+    done = typed("train_base", *SMALL, *TRAINING, f"out={out}", "name=base")
+    assert done.returncode == 0, done.stderr
+    assert f"next: python -m experiments.finetune base={out}/train_base/base" in done.stdout
+    return out / "train_base" / "base"
+
+
+def test_multirun_files_each_job_by_its_configuration_and_in_wandb(base: Path) -> None:
+    out = base.parents[1]
+    words = ("--multirun", *SMALL, *FINETUNING, f"base={base}", f"out={out}", "seed=0,1")
+    done = typed("finetune", *words)
+    assert done.returncode == 0, done.stderr
+    assert "PHANTOM data" in done.stdout
+    runs = sorted(path.parent for path in out.glob("finetune/*/done.json"))
+    assert len(runs) == 2
+    for run in runs:
+        (recorded,) = run.glob("wandb/offline-run-*")
+        assert next(recorded.glob("run-*.wandb")).stat().st_size > 1_000
+        assert len(list(recorded.glob("files/media/images/**/*.png"))) == 3
+        assert list(recorded.glob("files/media/table/results*"))
+    again = typed("finetune", *words)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.count("already finished") == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "words", "said"),
+    [
+        ("finetune", (), "error: base: found no value"),
+        ("finetune", ("base=nowhere", *SMALL), "error: nowhere: found no such folder"),
+        ("train_base", ("train.iterations=none",), "error: train.iterations: found 'none'"),
+        ("train_base", ("itterations=3",), "Key 'itterations' is not in struct"),
+        ("demo", ("task=surgery",), "Could not find 'task/surgery'"),
+    ],
+)
+def test_a_slip_is_answered_by_a_sentence_and_no_traceback(
+    module: str, words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    done = typed(module, *words, f"out={tmp_path}")
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_the_groups_and_the_values() -> None:
+    done = typed("finetune", "--help")
+    assert done.returncode == 0
+    for word in ("dataset: ", "finetune: ", "monte_carlo_samples: 25", "iterations: 100"):
+        assert word in done.stdout
