@@ -54,6 +54,6 @@ def test_other_commands_are_ours(line: str) -> None:
 
 def test_named_files_exist() -> None:
     paths = set(re.findall(r"`((?:psft_jax|experiments|conf|tests|notebooks|docs|bench)/[\w./-]*)`", README))
-    paths |= {link for link in re.findall(r"\]\(([^)#:]+)\)", README)}
+    paths |= set(re.findall(r"\]\(([^)#:]+)\)", README))
     assert paths, "the README says where to look in the code"
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
