@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from experiments.datasets import Dataset
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.model.config import PNetConfig
+from psft_jax.scan import Task
 from psft_jax.tracking import TrackingConfig
 from psft_jax.training.base import TrainConfig
 from psft_jax.training.finetune import FinetuneConfig

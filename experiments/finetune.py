@@ -15,17 +15,16 @@ import hydra
 import numpy as np
 import pandas as pd
 
-from experiments.config import FinetuneRun, plain, run_folder
+from experiments.config import FinetuneRun, run_folder
 from experiments.datasets import load_cohort
-from experiments.launch import command, open_run, register_resolvers
+from experiments.launch import command, open_run, register_resolvers, start_tracking
 from experiments.patient import BASE, LOSSES, RESULTS, TUNED, quantify
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.rows import read_results, write_results
 from psft_jax.reporting.figures import paired_figure, save_figure
 from psft_jax.reporting.html import write_report
 from psft_jax.reporting.tables import HEADLINE, comparison_table, headline, print_table
-from psft_jax.scan import Cohort, Patient
+from psft_jax.scan import Cohort, Patient, Task
 from psft_jax.tracking import Tracker
 from psft_jax.training.saved import BaseRecord, load_base
 
@@ -56,14 +55,7 @@ def _finetune_cohort(config: FinetuneRun, folder: Path) -> None:
     cohort = load_cohort(config.dataset)
     record.check_fits(cohort, config.task.kind)
     patients = chosen_patients(cohort, config.patients)
-    with Tracker(
-        folder,
-        config.tracking,
-        name=folder.name,
-        job_type=STAGE,
-        tags=(cohort.name, config.task.kind.value, cohort.provenance.value),
-        settings=plain(config),
-    ) as tracker:
+    with start_tracking(config, folder, cohort, STAGE) as tracker:
         failures: dict[str, InputError] = {}
         for number, patient in enumerate(patients, start=1):
             own = folder / PATIENTS / patient.subject

@@ -24,6 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from experiments.config import RunConfig, config_hash, parse, plain, run_folder
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
+from psft_jax.scan import Cohort
+from psft_jax.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +113,18 @@ def open_run(config: RunConfig, stage: str) -> Iterator[Path | None]:
     versions = {name: importlib.metadata.version(name) for name in packages}
     with atomic_path(folder / DONE) as temporary:
         temporary.write_text(json.dumps({"config": config_hash(config), "versions": versions}, indent=2))
+
+
+def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) -> Tracker:
+    """The run's record, tagged by what it is."""
+    return Tracker(
+        folder,
+        config.tracking,
+        name=folder.name,
+        job_type=stage,
+        tags=(cohort.name, config.task.kind.value, cohort.provenance.value),
+        settings=plain(config),
+    )
 
 
 def _empty(folder: Path) -> None:

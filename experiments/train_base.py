@@ -12,14 +12,14 @@ import hydra
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.config import TrainBaseRun, plain, run_folder
+from experiments.config import TrainBaseRun, run_folder
 from experiments.datasets import load_cohort
-from experiments.launch import command, open_run, register_resolvers
+from experiments.launch import command, open_run, register_resolvers, start_tracking
 from psft_jax.model.network import Network
 from psft_jax.reporting.figures import loss_figure, save_figure
 from psft_jax.sampling.slices import Slices, lesion_slices, slices_of, stack
 from psft_jax.scan import Cohort
-from psft_jax.tracking import METRICS, Tracker, read_metrics
+from psft_jax.tracking import METRICS, read_metrics
 from psft_jax.training.base import train_base
 from psft_jax.training.checkpoints import TrainingCheckpoints
 from psft_jax.training.saved import BaseRecord, fingerprint, save_base
@@ -51,14 +51,7 @@ def _train(config: TrainBaseRun, folder: Path) -> None:
         config.model.name, network.parameter_count, config.model.pnet.receptive_field,
     )  # fmt: skip
     checkpoints = TrainingCheckpoints(folder / "checkpoints")
-    with Tracker(
-        folder,
-        config.tracking,
-        name=folder.name,
-        job_type=STAGE,
-        tags=(cohort.name, config.task.kind.value, cohort.provenance.value),
-        settings=plain(config),
-    ) as tracker:
+    with start_tracking(config, folder, cohort, STAGE) as tracker:
         tracker.rewind(checkpoints.latest_step() or 0)
         variables = train_base(
             network,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -25,6 +26,25 @@ class InputError(ValueError):
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickling needs, so that the error survives its way back from a worker process."""
         return _rebuild, (self.where, self.found, self.expected, self.remedy)
+
+
+def check_fields(where: str, config: object, valid: Mapping[str, tuple[bool, str]], *, remedy: str) -> None:
+    """Raise where a field of a configuration is out of its range.
+
+    Args:
+        where: name of the configuration's group.
+        config: the configuration.
+        valid: field name -> whether its value is valid, and what would be.
+        remedy: what the user can do about it.
+
+    Raises:
+        InputError: the first field that is not valid.
+    """
+    for name, (good, expected) in valid.items():
+        if not good:
+            raise InputError(
+                f"{where}.{name}", found=str(getattr(config, name)), expected=expected, remedy=remedy
+            )
 
 
 def _rebuild(where: str, found: str, expected: str, remedy: str) -> InputError:

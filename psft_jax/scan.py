@@ -33,6 +33,13 @@ class Provenance(StrEnum):
     SIMULATED = "simulated"
 
 
+class Task(StrEnum):
+    """What is asked of the network: the lesions' volume and outline, or their number and place."""
+
+    SEGMENTATION = "segmentation"
+    DETECTION = "detection"
+
+
 @dataclass(frozen=True)
 class Sequence:
     """One MRI sequence, the input of one pathway: its name and the names of its channels."""

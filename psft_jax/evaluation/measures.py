@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 
 import numpy as np
 
 from psft_jax.evaluation import detection, segmentation
 from psft_jax.evaluation.objects import label_objects, match
 from psft_jax.evaluation.uncertainty import maximum_sd, mean_sd_of_detected
-from psft_jax.scan import Mask, Scan, Volume
-
-
-class Task(StrEnum):
-    """What is asked of the network: the lesions' volume and outline, or their number and place."""
-
-    SEGMENTATION = "segmentation"
-    DETECTION = "detection"
-
+from psft_jax.scan import Mask, Scan, Task, Volume
 
 SMALL_BELOW_ML = {Task.SEGMENTATION: 0.01, Task.DETECTION: 1.0}
 """Lesions of less than this volume are small (sections 4.1.4 and 4.2.4)."""

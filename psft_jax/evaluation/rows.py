@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.files import atomic_path
+from psft_jax.scan import Task
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from psft_jax.evaluation.measures import Task
+from psft_jax.scan import Task
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from jaxtyping import Array, Bool, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.errors import InputError
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan, Volume
 
@@ -70,13 +69,7 @@ def predict(
     Raises:
         InputError: the scan has other channels than the network.
     """
-    if scan.channels != network.channels:
-        raise InputError(
-            scan.name,
-            found=f"{scan.channels} channels in the two sequences",
-            expected=f"{network.channels}, which the network was trained on",
-            remedy="Use a base CNN of the same task and channel groups.",
-        )
+    network.check_channels(scan)
     maps = np.zeros((len(variants), 3, *scan.shape), dtype=np.float32)
     rows, columns = _crop(scan, network.config.receptive_field // 2)
     slices = np.flatnonzero(scan.organ.any(axis=(1, 2)))

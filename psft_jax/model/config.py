@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from psft_jax.errors import InputError
+from psft_jax.errors import InputError, check_fields
 
 
 class Taps(StrEnum):
@@ -44,22 +44,22 @@ class PNetConfig:
 
     def __post_init__(self) -> None:
         rates = [rate for block in self.dilations for rate in block]
-        checks = {
-            "dilations": bool(rates) and all(self.dilations) and min(rates) >= 1,
-            "width": self.width >= 1,
-            "head_width": self.head_width >= 1,
-            "dropout": 0.0 <= self.dropout < 1.0,
-            "bn_momentum": 0.0 <= self.bn_momentum < 1.0,
-            "bn_epsilon": self.bn_epsilon > 0.0,
-        }
-        for name, valid in checks.items():
-            if not valid:
-                raise InputError(
-                    f"model.{name}",
-                    found=str(getattr(self, name)),
-                    expected="positive numbers; rates of dropout and momentum in [0, 1)",
-                    remedy="See the presets under conf/model/.",
-                )
+        check_fields(
+            "model",
+            self,
+            {
+                "dilations": (
+                    bool(rates) and all(self.dilations) and min(rates) >= 1,
+                    "blocks of at least one rate each, every rate at least 1",
+                ),
+                "width": (self.width >= 1, "at least 1 kernel"),
+                "head_width": (self.head_width >= 1, "at least 1 kernel"),
+                "dropout": (0.0 <= self.dropout < 1.0, "a rate in [0, 1)"),
+                "bn_momentum": (0.0 <= self.bn_momentum < 1.0, "a weight in [0, 1)"),
+                "bn_epsilon": (self.bn_epsilon > 0.0, "more than 0"),
+            },
+            remedy="See the presets under conf/model/.",
+        )
         if self.taps is Taps.SECOND_CONV and min(map(len, self.dilations)) < 2:
             raise InputError(
                 "model.taps",

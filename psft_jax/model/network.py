@@ -14,8 +14,10 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float
 
+from psft_jax.errors import InputError
 from psft_jax.model.config import PNetConfig
 from psft_jax.model.pnet import DualPathwayPNet, Head, Images, Trunk
+from psft_jax.scan import Scan
 
 Tree = dict[str, Any]
 
@@ -38,6 +40,20 @@ class Network:
 
     config: PNetConfig
     channels: tuple[int, int]
+
+    def check_channels(self, scan: Scan) -> None:
+        """Make sure that a scan has the channels of the two pathways.
+
+        Raises:
+            InputError: it has others.
+        """
+        if scan.channels != self.channels:
+            raise InputError(
+                scan.name,
+                found=f"{scan.channels} channels in the two sequences",
+                expected=f"{self.channels}, which the network was trained on",
+                remedy="Use a base CNN of the same task and channel groups.",
+            )
 
     def init(self, key: Array) -> Variables:
         """Fresh variables: He uniform kernels, zero biases, identity batch normalisation."""

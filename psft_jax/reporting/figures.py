@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import MEASURES, Task
+from psft_jax.evaluation.measures import MEASURES
 from psft_jax.evaluation.statistics import summarise
 from psft_jax.files import atomic_path
 from psft_jax.reporting.patients import PatientValues, patient_values
 from psft_jax.reporting.provenance import COLOUR, STATEMENT
 from psft_jax.reporting.tables import CENTRE, SIGNIFICANT_BELOW, TEST, p_text, paired_test_of
-from psft_jax.scan import Provenance
+from psft_jax.scan import Provenance, Task
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart.
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8C8C8C"

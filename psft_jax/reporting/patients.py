@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
+from psft_jax.scan import Task
 
 _KEY = ["variant", "patient", "seed", "metric"]
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from psft_jax.evaluation.measures import MEASURES, Measure, Task
+from psft_jax.evaluation.measures import MEASURES, Measure
 from psft_jax.evaluation.statistics import PairedTest, Summary, paired_test, summarise
 from psft_jax.reporting.patients import PatientValues, patient_values
 from psft_jax.reporting.provenance import STATEMENT
-from psft_jax.scan import Provenance
+from psft_jax.scan import Provenance, Task
 
 SIGNIFICANT_BELOW = 0.01
 """The paper's level (section 3)."""

@@ -18,7 +18,7 @@ from jax import numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Int
 
-from psft_jax.errors import InputError
+from psft_jax.errors import check_fields
 from psft_jax.sampling.positions import Centres, patch_table
 from psft_jax.sampling.slices import Box, Slices
 
@@ -50,24 +50,21 @@ class PatchConfig:
     first_unrotated: bool = False
 
     def __post_init__(self) -> None:
-        checks = {
-            "size": (self.size >= 8, "at least 8 pixels"),
-            "batch": (self.batch >= 1, "at least 1"),
-            "rotation_deg": (0.0 <= self.rotation_deg <= 180.0, "0 to 180 degrees"),
-            "angle_bank": (self.angle_bank >= 0, "0 (continuous angles) or more"),
-            "first_unrotated": (
-                not (self.first_unrotated and self.angle_bank),
-                "false where angle_bank is set, whose angles need not hold 0",
-            ),
-        }
-        for name, (valid, expected) in checks.items():
-            if not valid:
-                raise InputError(
-                    f"patches.{name}",
-                    found=str(getattr(self, name)),
-                    expected=expected,
-                    remedy="The paper's values are size=128 batch=4 rotation_deg=45.",
-                )
+        check_fields(
+            "patches",
+            self,
+            {
+                "size": (self.size >= 8, "at least 8 pixels"),
+                "batch": (self.batch >= 1, "at least 1"),
+                "rotation_deg": (0.0 <= self.rotation_deg <= 180.0, "0 to 180 degrees"),
+                "angle_bank": (self.angle_bank >= 0, "0 (continuous angles) or more"),
+                "first_unrotated": (
+                    not (self.first_unrotated and self.angle_bank),
+                    "false where angle_bank is set, whose angles need not hold 0",
+                ),
+            },
+            remedy="The paper's values are size=128 batch=4 rotation_deg=45.",
+        )
 
     @property
     def fixed_angles(self) -> Float[np.ndarray, " k"] | None:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.errors import InputError
+from psft_jax.errors import InputError, check_fields
 from psft_jax.model.network import Network, Variables
 from psft_jax.sampling.patches import Batch, Draw, PatchConfig, Pool, draw, extract, make_pool
 from psft_jax.sampling.positions import corner_centres, grid_centres
@@ -55,22 +55,19 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         background, lesion = self.class_weights
-        checks = {
-            "iterations": self.iterations >= 1,
-            "learning_rate": self.learning_rate > 0,
-            "class_weights": background > 0 and lesion > 0,
-            "validation_fraction": 0 < self.validation_fraction < 1,
-            "validate_every": self.validate_every >= 1,
-            "validation_patches": self.validation_patches >= 1,
-        }
-        for name, valid in checks.items():
-            if not valid:
-                raise InputError(
-                    f"train.{name}",
-                    found=str(getattr(self, name)),
-                    expected="a positive number (a fraction below 1 for validation_fraction)",
-                    remedy="See conf/train/paper.yaml for the paper's values.",
-                )
+        check_fields(
+            "train",
+            self,
+            {
+                "iterations": (self.iterations >= 1, "at least 1"),
+                "learning_rate": (self.learning_rate > 0, "more than 0"),
+                "class_weights": (background > 0 and lesion > 0, "two weights of more than 0"),
+                "validation_fraction": (0 < self.validation_fraction < 1, "a fraction between 0 and 1"),
+                "validate_every": (self.validate_every >= 1, "at least 1 iteration"),
+                "validation_patches": (self.validation_patches >= 1, "at least 1"),
+            },
+            remedy="See conf/train/paper.yaml for the paper's values.",
+        )
 
 
 class TrainState(NamedTuple):

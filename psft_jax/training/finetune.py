@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.errors import InputError
+from psft_jax.errors import InputError, check_fields
 from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
 from psft_jax.model.network import Network, Tree, Variables
 from psft_jax.sampling.patches import Batch, PatchConfig, Pool, draw, extract, make_pool
@@ -55,19 +55,16 @@ class FinetuneConfig:
 
     def __post_init__(self) -> None:
         background, lesion = self.class_weights
-        checks = {
-            "iterations": self.iterations >= 0,
-            "learning_rate": self.learning_rate > 0,
-            "class_weights": background > 0 and lesion > 0,
-        }
-        for name, valid in checks.items():
-            if not valid:
-                raise InputError(
-                    f"finetune.{name}",
-                    found=str(getattr(self, name)),
-                    expected="a positive number (iterations may be 0)",
-                    remedy="See conf/finetune/paper.yaml for the paper's values.",
-                )
+        check_fields(
+            "finetune.settings",
+            self,
+            {
+                "iterations": (self.iterations >= 0, "0 (the base network) or more"),
+                "learning_rate": (self.learning_rate > 0, "more than 0"),
+                "class_weights": (background > 0 and lesion > 0, "two weights of more than 0"),
+            },
+            remedy="See conf/finetune/paper.yaml for the paper's values.",
+        )
 
 
 class Tuned(NamedTuple):
@@ -108,13 +105,7 @@ def finetune(
     Raises:
         InputError: the scan has no lesion or other channels than the network, or a loss is not finite.
     """
-    if baseline.channels != network.channels:
-        raise InputError(
-            baseline.name,
-            found=f"{baseline.channels} channels in the two sequences",
-            expected=f"{network.channels}, which the base CNN was trained on",
-            remedy="Use a base CNN of the same task and channel groups.",
-        )
+    network.check_channels(baseline)
     slices = slices_of(baseline, lesion_slices(baseline))
     runs: dict[FinetuneConfig, list[int]] = defaultdict(list)
     for variant in variants:

@@ -11,11 +11,10 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.files import atomic_path
 from psft_jax.model.config import PNetConfig
 from psft_jax.model.network import Network, Variables
-from psft_jax.scan import Cohort, Provenance
+from psft_jax.scan import Cohort, Provenance, Task
 from psft_jax.training.checkpoints import restore_tree, save_tree
 
 RECORD = "base.json"

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, Task, evaluate
-from psft_jax.scan import Scan
+from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, evaluate
+from psft_jax.scan import Scan, Task
 
 SHAPE = (3, 12, 12)
 SPACING = (3.0, 1.0, 1.0)

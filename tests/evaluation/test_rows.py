@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.rows import COLUMNS, Row, read_results, to_rows, write_results
+from psft_jax.scan import Task
 
 ROW = Row("brain", Task.SEGMENTATION, "001", "NA", "tuned", "100 iterations, all slices", 3, "dsc", 0.1 + 0.2)
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.statistics import Summary, paired_test, summarise
+from psft_jax.scan import Task
 
 NAN = math.nan
 values = st.lists(st.floats(-100, 100), min_size=2, max_size=20)

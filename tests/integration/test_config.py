@@ -9,9 +9,9 @@ import pytest
 
 from experiments.config import DemoRun, FinetuneRun, TrainBaseRun, config_hash, plain, run_folder
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network
+from psft_jax.scan import Task
 from tests.integration.commands import CONF, composed
 
 

@@ -16,9 +16,9 @@ import pytest
 from experiments import finetune, patient, train_base
 from experiments.datasets import load_cohort
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.rows import COLUMNS, read_results
 from psft_jax.inference.postprocess import postprocess
+from psft_jax.scan import Task
 from psft_jax.tracking import read_metrics
 from psft_jax.training.saved import load_base
 from tests.integration.commands import tiny_finetuning, tiny_training

@@ -4,9 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.rows import to_rows
-from psft_jax.scan import Scan
+from psft_jax.scan import Scan, Task
 
 
 @pytest.fixture

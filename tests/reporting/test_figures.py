@@ -11,10 +11,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.reporting.figures import BLUE, GREY, ORANGE, loss_figure, paired_figure, save_figure
 from psft_jax.reporting.overlays import overlay_figure, sd_figure
-from psft_jax.scan import Provenance
+from psft_jax.scan import Provenance, Task
 
 METRICS = pd.DataFrame(
     {

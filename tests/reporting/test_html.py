@@ -7,10 +7,9 @@ from html.parser import HTMLParser
 import pytest
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.reporting.html import write_report
 from psft_jax.reporting.tables import comparison_table
-from psft_jax.scan import Provenance
+from psft_jax.scan import Provenance, Task
 
 PNG = b"\x89PNG\r\n\x1a\nany bytes"
 HOSTILE = '<script>alert("P1")</script> & co'

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.evaluation.rows import read_results, write_results
 from psft_jax.reporting.patients import patient_values
+from psft_jax.scan import Task
 
 
 def test_seeds_are_averaged_within_each_patient(results):

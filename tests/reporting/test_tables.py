@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import MEASURES, Task
+from psft_jax.evaluation.measures import MEASURES
 from psft_jax.reporting.tables import (
     HEADLINE,
     cells,
@@ -17,7 +17,7 @@ from psft_jax.reporting.tables import (
     print_table,
     to_markdown,
 )
-from psft_jax.scan import Provenance
+from psft_jax.scan import Provenance, Task
 
 BASE, TUNED = (0.5, 0.6, 0.7), (0.6, 0.8, 1.0)
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import Task
 from psft_jax.model.network import Network, Variables
-from psft_jax.scan import Cohort, Patient, Provenance, Sequence, Visit
+from psft_jax.scan import Cohort, Patient, Provenance, Sequence, Task, Visit
 from psft_jax.training.saved import RECORD, BaseRecord, fingerprint, load_base, save_base
 
 
