@@ -24,13 +24,14 @@ from psft_jax.evaluation.rows import read_results, write_results
 from psft_jax.reporting.figures import paired_figure, save_figure
 from psft_jax.reporting.html import write_report
 from psft_jax.reporting.tables import HEADLINE, comparison_table, headline, print_table
-from psft_jax.scan import Cohort, Patient, Task
+from psft_jax.scan import Cohort, Patient, Provenance, Task
 from psft_jax.tracking import Tracker
 from psft_jax.training.saved import BaseRecord, load_base
 
 STAGE = "finetune"
 PATIENTS = "patients"
 REPORT = "report.html"
+FEW_PATIENTS = 10
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ def _conclude(
         facts=facts(config, record),
         table=table,
         figures=[("Each line is one patient's follow-up", paired), *figures.items()],
-        notes=[],
+        notes=cautions(cohort, record, len(subjects)),
         overwrite=True,
     )
     step = _track_losses(homes, tracker)
@@ -163,6 +164,23 @@ def facts(config: FinetuneRun, record: BaseRecord) -> dict[str, str]:
         "Uncertainty": f"{config.monte_carlo_samples} Monte Carlo dropout samples",
         "Seed": str(config.seed),
     }
+
+
+def cautions(cohort: Cohort, record: BaseRecord, patients: int) -> list[str]:
+    """What the reader of the report should keep in mind."""
+    notes = ["Research software: not for diagnosis or treatment."]
+    if cohort.provenance is not Provenance.REAL:
+        notes.append(
+            f"The images are {cohort.provenance.value} data: the numbers show that the software works, not "
+            "how well the method does on patients."
+        )
+    if record.dataset != cohort.name:
+        notes.append(
+            f"The base CNN was trained on another data set ({record.dataset}, {record.provenance.value})."
+        )
+    if patients < FEW_PATIENTS:
+        notes.append(f"Few patients ({patients}): differences and p-values are weak evidence.")
+    return notes
 
 
 def _track_losses(homes: dict[str, Path], tracker: Tracker) -> int:
