@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
 from experiments.datasets import Dataset
-from psft_jax.errors import InputError
+from psft_jax.errors import FieldError, InputError, check_fields
 from psft_jax.model.config import PNetConfig
 from psft_jax.scan import Task
 from psft_jax.tracking import TrackingConfig
@@ -45,13 +45,8 @@ class TaskConfig:
     opening: bool = False
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.threshold < 1.0:
-            raise InputError(
-                "task.threshold",
-                found=str(self.threshold),
-                expected="a probability between 0 and 1",
-                remedy="The paper's is 0.5.",
-            )
+        valid = {"threshold": (0.0 < self.threshold < 1.0, "a probability between 0 and 1")}
+        check_fields(self, valid, remedy="The paper's is 0.5.")
 
 
 @dataclass(frozen=True)
@@ -65,6 +60,10 @@ class HardwareConfig:
 
     platform: str | None = None
     steps_per_dispatch: int = 1
+
+    def __post_init__(self) -> None:
+        valid = {"steps_per_dispatch": (self.steps_per_dispatch >= 1, "at least 1")}
+        check_fields(self, valid, remedy="Use 1 on a CPU and about 25 on a GPU.")
 
 
 @dataclass(frozen=True)
@@ -107,6 +106,14 @@ class RunConfig:
     name: str | None = None
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        plain_name = self.name is None or (Path(self.name).name == self.name not in ("", ".."))
+        valid = {
+            "seed": (self.seed >= 0, "0 or more"),
+            "name": (plain_name, "one folder's name, without a slash"),
+        }
+        check_fields(self, valid, remedy="Correct it, or leave it out.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBaseRun(RunConfig):
@@ -132,6 +139,10 @@ class FinetuneRun(RunConfig):
     monte_carlo_samples: int = 25
     patients: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_samples(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DemoRun(RunConfig):
@@ -141,6 +152,10 @@ class DemoRun(RunConfig):
     train: TrainConfig
     finetune: TuneConfig
     monte_carlo_samples: int = 25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_samples(self)
 
 
 def parse(config: DictConfig, kind: type[T]) -> T:
@@ -164,13 +179,15 @@ def parse(config: DictConfig, kind: type[T]) -> T:
     except ValidationError as error:
         problem = error.errors()[0]
         cause = problem.get("ctx", {}).get("error")
+        keys = [str(key) for key in problem["loc"]]
+        if keys[:1] == ["dataset"]:
+            del keys[1:2]  # the name of the source, which is no key
+        if isinstance(cause, FieldError):
+            raise cause.inside(".".join(keys)) from None
         if isinstance(cause, InputError):
             raise cause from None
-        key, *rest = map(str, problem["loc"])
-        if key == "dataset":
-            rest = rest[1:]  # the name of the source, which is no key
         raise InputError(
-            ".".join([key, *rest]),
+            ".".join(keys),
             found=repr(problem["input"]),
             expected=problem["msg"].removeprefix("Input should be "),
             remedy="Correct the value; the files under conf/ say what each one means.",
@@ -208,6 +225,11 @@ def run_folder(config: RunConfig, stage: str) -> Path:
     if isinstance(config, FinetuneRun):
         parts.append(config.finetune.name)
     return Path(config.out) / stage / "-".join([*parts, config_hash(config)])
+
+
+def _check_samples(config: FinetuneRun | DemoRun) -> None:
+    valid = {"monte_carlo_samples": (config.monte_carlo_samples >= 0, "0 (no uncertainty) or more")}
+    check_fields(config, valid, remedy="The paper draws 25.")
 
 
 def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:

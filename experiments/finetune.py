@@ -15,15 +15,16 @@ import hydra
 import numpy as np
 import pandas as pd
 
-from experiments.config import FinetuneRun, run_folder
+from experiments.config import FinetuneRun
 from experiments.datasets import load_cohort
 from experiments.launch import command, open_run, register_resolvers, start_tracking
 from experiments.patient import BASE, LOSSES, RESULTS, TUNED, quantify
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import read_results, write_results
+from psft_jax.model.network import Variables
 from psft_jax.reporting.figures import paired_figure, save_figure
 from psft_jax.reporting.html import write_report
-from psft_jax.reporting.tables import HEADLINE, comparison_table, headline, print_table
+from psft_jax.reporting.tables import HEADLINE, Comparison, comparison_table, headline, print_table
 from psft_jax.scan import Cohort, Patient, Provenance, Task
 from psft_jax.tracking import Tracker
 from psft_jax.training.saved import BaseRecord, load_base
@@ -45,17 +46,27 @@ def run(config: FinetuneRun) -> Path:
     Raises:
         InputError: the base CNN does not fit, or some patients could not be done; the others are kept.
     """
-    with open_run(config, STAGE) as folder:
-        if folder is not None:
-            _finetune_cohort(config, folder)
-    return run_folder(config, STAGE)
-
-
-def _finetune_cohort(config: FinetuneRun, folder: Path) -> None:
+    # All that can be wrong with the inputs shows before anything is written.
     record, base = load_base(Path(config.base))
     cohort = load_cohort(config.dataset)
     record.check_fits(cohort, config.task.kind)
     patients = chosen_patients(cohort, config.patients)
+    with open_run(config, STAGE, inputs={"base CNN": record.sha256}) as opened:
+        if not opened.finished:
+            _finetune_cohort(config, opened.folder, record, base, cohort, patients)
+        else:
+            _compare(read_results(opened.folder / RESULTS), config, cohort)
+    return opened.folder
+
+
+def _finetune_cohort(
+    config: FinetuneRun,
+    folder: Path,
+    record: BaseRecord,
+    base: Variables,
+    cohort: Cohort,
+    patients: Sequence[Patient],
+) -> None:
     with start_tracking(config, folder, cohort, STAGE) as tracker:
         failures: dict[str, InputError] = {}
         for number, patient in enumerate(patients, start=1):
@@ -115,9 +126,8 @@ def _conclude(
     results = pd.concat([read_results(home / RESULTS) for home in homes.values()], ignore_index=True)
     write_results(folder / RESULTS, results, overwrite=True)
 
-    title = f"{cohort.name}: base CNN and fine-tuned on the baseline"
-    table = comparison_table(results, task, provenance=cohort.provenance, base=BASE)
-    print_table(headline(table), heading=title)
+    table = _compare(results, config, cohort)
+    title = heading(cohort)
     paired = folder / "figures" / "paired.png"
     measures = shown_measures(results, task)
     figure = paired_figure(results, measures, task, BASE, TUNED, title=title, provenance=cohort.provenance)
@@ -140,8 +150,23 @@ def _conclude(
     step = _track_losses(homes, tracker)
     tracker.images({"paired": paired, **figures}, step=step)
     tracker.table("results", results, step=step)
-    means = results.groupby(["variant", "metric"], as_index=False)["value"].mean()
-    tracker.summary({f"{row.variant}/{row.metric}": row.value for row in means.itertuples()})
+    for line in table.lines:
+        values = {BASE: line.base, **{contrast.variant: contrast.value for contrast in line.contrasts}}
+        for variant, value in values.items():
+            name = f"{variant}/{line.measure.name}"
+            tracker.summary({name: value.centre, f"{name}_n_valid": value.n_valid})
+
+
+def heading(cohort: Cohort) -> str:
+    """What tables and figures of the run are called."""
+    return f"{cohort.name}: base CNN and fine-tuned on the baseline"
+
+
+def _compare(results: pd.DataFrame, config: FinetuneRun, cohort: Cohort) -> Comparison:
+    """The table of all measures; its headline is printed."""
+    table = comparison_table(results, config.task.kind, provenance=cohort.provenance, base=BASE)
+    print_table(headline(table), heading=heading(cohort))
+    return table
 
 
 def shown_measures(results: pd.DataFrame, task: Task) -> list[str]:
@@ -186,6 +211,7 @@ def cautions(cohort: Cohort, record: BaseRecord, patients: int) -> list[str]:
 def _track_losses(homes: dict[str, Path], tracker: Tracker) -> int:
     """Every patient's loss against the iteration; returns the last step."""
     losses = {subject: json.loads((home / LOSSES).read_text()) for subject, home in homes.items()}
+    tracker.rewind(0)  # a run that goes on after a failed patient has told of the others before
     longest = max(map(len, losses.values()))
     for step in range(longest):
         here = {f"loss/{subject}": values[step] for subject, values in losses.items()}

@@ -10,26 +10,28 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config import RunConfig, config_hash, parse, plain, run_folder
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path
+from psft_jax.files import atomic_path, refused_by_disk
 from psft_jax.scan import Cohort
 from psft_jax.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
 CONFIG = "config.yaml"
+IDENTITY = "identity.json"
 DONE = "done.json"
 
 
@@ -44,7 +46,9 @@ def register_resolvers(kind: type[RunConfig], stage: str) -> None:
     def folder(_root_: DictConfig) -> Path:
         # Hydra asks for the folder before it runs the task, so this is where a wrong value first shows.
         with errors_as_sentences():
-            return run_folder(parse(_without_hydra(_root_), kind), stage)
+            path = run_folder(parse(_without_hydra(_root_), kind), stage)
+            _check_place(path)
+            return path
 
     def in_data(name: str) -> str | None:
         root = os.environ.get("PSFT_DATA")
@@ -65,11 +69,11 @@ def command(kind: type[RunConfig]) -> Callable[[Callable[[Any], None]], Callable
     def wrap(task: Callable[[Any], None]) -> Callable[[DictConfig], None]:
         @functools.wraps(task)
         def run(composed: DictConfig) -> None:
-            with errors_as_sentences():
+            with failing_alone() if _is_multirun() else errors_as_sentences():
                 config = parse(_without_hydra(composed), kind)
-                if config.hardware.platform is not None:
-                    jax.config.update("jax_platforms", config.hardware.platform)
-                task(_grouped(config))
+                _use_platform(config.hardware.platform)
+                with refused_by_disk(config.out):
+                    task(_grouped(config))
 
         return run
 
@@ -87,32 +91,53 @@ def errors_as_sentences() -> Iterator[None]:
 
 
 @contextmanager
-def open_run(config: RunConfig, stage: str) -> Iterator[Path | None]:
-    """The run's folder, ready to write to, or None where the run is already finished.
+def failing_alone() -> Iterator[None]:
+    """End one job of a multirun with the error's sentence; Hydra runs the others, and tells of it again."""
+    try:
+        yield
+    except InputError as error:
+        logger.error("error: %s", error)
+        raise CompactHydraException(f"error: {error}") from error
 
-    On leaving without an error the run is marked as done.
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and whether an earlier command has finished it."""
+
+    folder: Path
+    finished: bool
+
+
+@contextmanager
+def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterator[Run]:
+    """The run's folder, ready to write to. On leaving without an error the run is marked as finished.
+
+    What ``overwrite`` replaces is put aside first, and deleted when the new run is finished.
+
+    Args:
+        config: the run.
+        stage: the command.
+        inputs: what the run starts from and its configuration only names, such as a base CNN's SHA-256.
 
     Raises:
-        InputError: the folder holds a run of another configuration.
+        InputError: the folder holds a run of another configuration, or from other inputs.
     """
     folder = run_folder(config, stage)
+    identity = {"configuration": config_hash(config), **inputs}
     if config.overwrite:
-        _empty(folder)
-    if (folder / CONFIG).exists():
-        _check_same(folder, config)
+        _put_aside(folder)
+    if (folder / IDENTITY).exists():
+        _check_same(folder, identity)
     if (folder / DONE).exists():
         logger.info("already finished: %s (overwrite=true runs it again)", folder)
-        yield None
+        yield Run(folder, finished=True)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / CONFIG, overwrite=True) as temporary:
-        text = OmegaConf.to_yaml(OmegaConf.create(plain(config)))
-        temporary.write_text(f"# {config_hash(config)}\n{text}", encoding="utf-8")
-    yield folder
+    _write(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain(config))))
+    _write(folder / IDENTITY, json.dumps(identity, indent=2))
+    yield Run(folder, finished=False)
     packages = ("psft_jax", "jax", "flax", "optax", "numpy")
-    versions = {name: importlib.metadata.version(name) for name in packages}
-    with atomic_path(folder / DONE) as temporary:
-        temporary.write_text(json.dumps({"config": config_hash(config), "versions": versions}, indent=2))
+    _write(folder / DONE, json.dumps({name: importlib.metadata.version(name) for name in packages}, indent=2))
+    shutil.rmtree(_aside(folder), ignore_errors=True)
 
 
 def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) -> Tracker:
@@ -127,24 +152,69 @@ def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) 
     )
 
 
-def _empty(folder: Path) -> None:
-    """Delete what an earlier run left, but for the log, which Hydra has opened already."""
-    for path in folder.glob("*"):
-        if path.is_dir():
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.replaced")
+
+
+def _put_aside(folder: Path) -> None:
+    """Move an earlier run out of the way, but for the log, which Hydra has opened already.
+
+    Where the replacement of a run was itself interrupted, its beginnings are deleted: the run that was put
+    aside first is the one to keep.
+    """
+    if not (folder / IDENTITY).exists():
+        return
+    aside = _aside(folder)
+    keep = not aside.exists()
+    aside.mkdir(exist_ok=True)
+    for path in folder.iterdir():
+        if keep and path.suffix != ".log":
+            path.rename(aside / path.name)
+        elif path.is_dir():
             shutil.rmtree(path)
         elif path.suffix != ".log":
             path.unlink()
 
 
-def _check_same(folder: Path, config: RunConfig) -> None:
-    found = (folder / CONFIG).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-    if found != config_hash(config):
+def _check_same(folder: Path, identity: Mapping[str, str]) -> None:
+    found = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+    for what, value in identity.items():
+        if found.get(what) != value:
+            raise InputError(
+                folder,
+                found=f"a run of another {what} ({str(found.get(what))[:8]})",
+                expected=f"this {what} ({value[:8]})",
+                remedy="Choose another name=, or overwrite=true to replace that run.",
+            )
+
+
+def _check_place(folder: Path) -> None:
+    """Make sure that a run's folder can be made: no file stands where it or a folder above it should."""
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise InputError(
+                path, found="a file", expected="a folder, or nothing yet", remedy="Choose another out=."
+            )
+
+
+def _use_platform(platform: str | None) -> None:
+    if platform is None:
+        return
+    jax.config.update("jax_platforms", platform)
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
         raise InputError(
-            folder,
-            found=f"a run of another configuration ({found})",
-            expected=f"this configuration ({config_hash(config)})",
-            remedy="Choose another name=, or overwrite=true to delete that run.",
-        )
+            "hardware.platform",
+            found=f"{platform}, which JAX cannot use here ({str(error)[:200] or type(error).__name__})",
+            expected="a platform that this machine and this JAX have",
+            remedy="Use hardware=cpu, or install the extra for the device (cuda12, cuda13, tpu).",
+        ) from error
 
 
 def _without_hydra(composed: DictConfig) -> DictConfig:
@@ -152,9 +222,13 @@ def _without_hydra(composed: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
 
 
+def _is_multirun() -> bool:
+    return HydraConfig.initialized() and HydraConfig.get().mode is RunMode.MULTIRUN
+
+
 def _grouped(config: RunConfig) -> RunConfig:
     """In a multirun, the W&B group is the sweep: the same for all its jobs, also when it is repeated."""
-    if config.tracking.group is not None or HydraConfig.get().mode is not RunMode.MULTIRUN:
+    if config.tracking.group is not None or not _is_multirun():
         return config
     typed = sorted(word for word in sys.argv[1:] if word not in ("-m", "--multirun"))
     sweep = hashlib.sha256(" ".join(typed).encode()).hexdigest()[:8]

@@ -10,6 +10,7 @@ from experiments.config import FinetuneRun
 from psft_jax.data.nifti import write_volume
 from psft_jax.evaluation.measures import evaluate
 from psft_jax.evaluation.rows import Row, to_rows, write_results
+from psft_jax.files import atomic_path
 from psft_jax.inference.postprocess import postprocess
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.network import Variables
@@ -43,7 +44,8 @@ def quantify(
     baseline, follow_up = patient.baseline.load(), patient.follow_up.load()
     (tuned,) = finetune(network, base, baseline, [config.finetune.settings], seed=config.seed)
     folder.mkdir(parents=True)
-    (folder / LOSSES).write_text(json.dumps([float(loss) for loss in tuned.losses]))
+    with atomic_path(folder / LOSSES) as temporary:
+        temporary.write_text(json.dumps([float(loss) for loss in tuned.losses]))
     save_tree(folder / "network", tuned.variables._asdict())
 
     found = predict(

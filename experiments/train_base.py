@@ -12,9 +12,10 @@ import hydra
 import pandas as pd
 from tqdm import tqdm
 
-from experiments.config import TrainBaseRun, run_folder
+from experiments.config import TrainBaseRun
 from experiments.datasets import load_cohort
 from experiments.launch import command, open_run, register_resolvers, start_tracking
+from psft_jax.errors import InputError
 from psft_jax.model.network import Network
 from psft_jax.reporting.figures import loss_figure, save_figure
 from psft_jax.sampling.slices import Slices, lesion_slices, slices_of, stack
@@ -35,14 +36,14 @@ def run(config: TrainBaseRun) -> Path:
     Returns:
         The run's folder, which ``base=`` of fine-tuning takes.
     """
-    with open_run(config, STAGE) as folder:
-        if folder is not None:
-            _train(config, folder)
-    return run_folder(config, STAGE)
+    cohort = load_cohort(config.dataset)  # before anything is written: it names what is missing
+    with open_run(config, STAGE, inputs={}) as opened:
+        if not opened.finished:
+            _train(config, cohort, opened.folder)
+    return opened.folder
 
 
-def _train(config: TrainBaseRun, folder: Path) -> None:
-    cohort = load_cohort(config.dataset)
+def _train(config: TrainBaseRun, cohort: Cohort, folder: Path) -> None:
     slices = training_slices(cohort)
     network = Network(config.model.pnet, cohort.channels)
     logger.info(
@@ -84,7 +85,18 @@ def _train(config: TrainBaseRun, folder: Path) -> None:
 
 
 def training_slices(cohort: Cohort) -> Slices:
-    """The lesion slices of all training patients (section 2.1)."""
+    """The lesion slices of all training patients (section 2.1).
+
+    Raises:
+        InputError: the cohort has no training patient, or one without lesions.
+    """
+    if not cohort.training:
+        raise InputError(
+            f"cohort {cohort.name}",
+            found="no training patient",
+            expected="at least one patient with a single visit, to train the base CNN on",
+            remedy="Add such patients, or fine-tune a base CNN that was trained on others: base=FOLDER.",
+        )
     visits = [visit for patient in cohort.training for visit in patient.visits]
     parts = []
     for visit in tqdm(visits, desc="loading training scans", unit="scan", leave=False):

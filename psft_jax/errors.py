@@ -28,23 +28,38 @@ class InputError(ValueError):
         return _rebuild, (self.where, self.found, self.expected, self.remedy)
 
 
-def check_fields(where: str, config: object, valid: Mapping[str, tuple[bool, str]], *, remedy: str) -> None:
+class FieldError(InputError):
+    """A field of a configuration is out of its range; ``field`` is its name."""
+
+    def __init__(self, where: object, field: str, *, found: str, expected: str, remedy: str) -> None:
+        self.field = field
+        super().__init__(f"{where}.{field}", found=found, expected=expected, remedy=remedy)
+
+    def inside(self, group: str) -> InputError:
+        """The same error with the name that the field has in a larger configuration."""
+        return InputError(
+            f"{group}.{self.field}" if group else self.field,
+            found=self.found,
+            expected=self.expected,
+            remedy=self.remedy,
+        )
+
+
+def check_fields(config: object, valid: Mapping[str, tuple[bool, str]], *, remedy: str) -> None:
     """Raise where a field of a configuration is out of its range.
 
     Args:
-        where: name of the configuration's group.
-        config: the configuration.
+        config: the configuration, a dataclass.
         valid: field name -> whether its value is valid, and what would be.
         remedy: what the user can do about it.
 
     Raises:
-        InputError: the first field that is not valid.
+        FieldError: the first field that is not valid.
     """
     for name, (good, expected) in valid.items():
         if not good:
-            raise InputError(
-                f"{where}.{name}", found=str(getattr(config, name)), expected=expected, remedy=remedy
-            )
+            found = str(getattr(config, name))
+            raise FieldError(type(config).__name__, name, found=found, expected=expected, remedy=remedy)
 
 
 def _rebuild(where: str, found: str, expected: str, remedy: str) -> InputError:

@@ -18,7 +18,41 @@ _REFUSALS = {
     errno.EFBIG: "the largest file size that this disk or account allows",
     errno.EROFS: "a read-only disk",
     errno.EACCES: "a folder without write permission",
+    errno.ENOTDIR: "a file where a folder should be",
 }
+
+
+@contextlib.contextmanager
+def refused_by_disk(path: str | Path) -> Iterator[None]:
+    """Turn what a full or unwritable disk makes a writer raise into one sentence.
+
+    Args:
+        path: what is written in the block.
+
+    Raises:
+        InputError: the disk refused.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        refusal = _refusal(error)
+        if refusal is None:
+            raise
+        raise InputError(
+            path,
+            found=f"{refusal} while writing",
+            expected="room, and leave to write",
+            remedy="Make room or choose another folder, then run again; what was written before is intact.",
+        ) from error
+
+
+def _refusal(error: Exception) -> str | None:
+    if isinstance(error, OSError) and error.errno in _REFUSALS:
+        return _REFUSALS[error.errno]
+    # Orbax hands on what the system says of the disk in words alone.
+    return next((what for code, what in _REFUSALS.items() if os.strerror(code) in str(error)), None)
 
 
 @contextlib.contextmanager
@@ -55,7 +89,7 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
             expected="no file, so that no earlier result is lost",
             remedy="Choose another name, move the file away, or ask for it to be overwritten.",
         )
-    try:
+    with refused_by_disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own lets the temporary file keep its name, and takes with it whatever a writer
         # that fails leaves beside its file.
@@ -68,15 +102,6 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
             _flush(path.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        if error.errno not in _REFUSALS:
-            raise
-        raise InputError(
-            path,
-            found=f"{_REFUSALS[error.errno]} while writing",
-            expected=f"room, and leave to write, for the whole file in {path.parent}",
-            remedy="Make room or choose another folder, then run again; any earlier file is as it was.",
-        ) from error
 
 
 def _flush(path: Path) -> None:

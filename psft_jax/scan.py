@@ -48,6 +48,17 @@ class Sequence:
     channels: tuple[str, ...]
 
 
+def bounding_box(mask: Bool[np.ndarray, "*axes"]) -> tuple[slice, ...]:
+    """The smallest box that holds every True voxel of a mask, which has at least one: a slice an axis.
+
+    >>> bounding_box(np.array([[False, False, False], [True, False, True]]))
+    (slice(1, 2, None), slice(0, 3, None))
+    """
+    axes = range(mask.ndim)
+    inside = [np.flatnonzero(mask.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    return tuple(slice(int(along[0]), int(along[-1]) + 1) for along in inside)
+
+
 @dataclass(frozen=True, eq=False)
 class FileGrid:
     """The voxel grid of the file that a scan was read from: shape (I, J, K) and its 4x4 affine in mm.
@@ -139,11 +150,8 @@ class Scan:
     @cached_property
     def organ_box(self) -> tuple[slice, slice, slice]:
         """The organ's bounding box along (Z, Y, X)."""
-        box = []
-        for axis in range(3):
-            inside = np.flatnonzero(self.organ.any(axis=tuple(a for a in range(3) if a != axis)))
-            box.append(slice(int(inside[0]), int(inside[-1]) + 1))
-        return box[0], box[1], box[2]
+        z, y, x = bounding_box(self.organ)
+        return z, y, x
 
     def with_sequences(self, first: _AnyImage, second: _AnyImage) -> Scan:
         """The same scan with other intensities (normalised, or with grouped channels)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -154,9 +155,17 @@ def _start_wandb(
     # Everything that W&B writes stays in the run's folder, so that a copied run can still be synchronised.
     for variable in ("WANDB_DIR", "WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ[variable] = str(home / "wandb") if variable != "WANDB_DIR" else str(home)
+    id_file = folder / "wandb_id.txt"
+    if not id_file.exists():
+        with atomic_path(id_file) as temporary:
+            temporary.write_text(uuid.uuid4().hex[:8])
+    online = config.mode is TrackingMode.ONLINE
     try:
         return wandb.init(
-            mode="online" if config.mode is TrackingMode.ONLINE else "offline",
+            # The same run when it is resumed; offline, wandb sync puts its parts together by the id.
+            id=id_file.read_text(),
+            resume="allow" if online else None,
+            mode="online" if online else "offline",
             project=config.project,
             entity=config.entity,
             group=config.group,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from psft_jax.errors import InputError
-from psft_jax.scan import Cohort, Patient, Provenance, Scan, Sequence, Visit
+from psft_jax.scan import Cohort, Patient, Provenance, Scan, Sequence, Visit, bounding_box
 
 FLAIR_T1 = (Sequence("FLAIR", ("FLAIR",)), Sequence("T1", ("T1",)))
 
@@ -59,6 +59,8 @@ def test_the_organ_box_is_that_of_scipy(voxels: list[tuple[int, int, int]]) -> N
     organ = np.zeros((4, 5, 6), bool)
     organ[tuple(np.transpose(voxels))] = True
     assert make_scan(organ=organ).organ_box == ndimage.find_objects(organ.astype(int))[0]
+    for plane in organ[organ.any(axis=(1, 2))]:
+        assert bounding_box(plane) == ndimage.find_objects(plane.astype(int))[0]
 
 
 @pytest.mark.parametrize(

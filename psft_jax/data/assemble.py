@@ -11,10 +11,12 @@ from scipy import ndimage
 
 from psft_jax.data.nifti import LoadedVolume
 from psft_jax.errors import InputError
-from psft_jax.scan import Image, Mask, Scan, Volume
+from psft_jax.scan import Image, Mask, Scan, Volume, bounding_box
 
 AFFINE_TOLERANCE_MM = 1e-3  # what float32 headers and other tools' rounding lose, and far below a voxel
 LABEL_TOLERANCE = 1e-3  # masks that were stored as scaled integers or floats hold 0.9999998 for 1
+BORDER_SHARE = 0.25
+"""An organ covers less than this of at least one face of its bounding box (``check_background``)."""
 
 
 def assemble(
@@ -39,18 +41,23 @@ def assemble(
         The scan on the canonical grid of the first volume, whose file's grid it remembers.
 
     Raises:
-        InputError: the volumes differ in shape or affine, a mask holds other labels than 0 and 1, or the
-            organ mask is empty.
+        InputError: the volumes differ in shape or affine, a mask holds other labels than 0 and 1, the organ
+            mask is empty, or there is none and the image's background is not 0.
     """
     first = sequences[0][0]
     masks = [mask for mask in (organ, lesion) if mask is not None]
     for other in chain(*sequences, masks):
         check_same_grid(first, other)
+    if organ is None:
+        organ_mask = nonzero_organ(first.data)
+        check_background(first, organ_mask)
+    else:
+        organ_mask = binary_mask(organ)
     return Scan(
         subject=subject,
         session=session,
         sequences=(_stack(sequences[0]), _stack(sequences[1])),
-        organ=nonzero_organ(first.data) if organ is None else binary_mask(organ),
+        organ=organ_mask,
         lesion=None if lesion is None else binary_mask(lesion),
         spacing_mm=first.spacing_mm,
         affine=first.affine,
@@ -86,26 +93,21 @@ def check_same_grid(reference: LoadedVolume, other: LoadedVolume) -> None:
     )
 
 
-def binary_mask(volume: LoadedVolume, labels: tuple[int, ...] = (0, 1)) -> Mask:
-    """The voxels of a label map that hold the label 1.
-
-    Args:
-        volume: the label map, in integers or in floats within ``LABEL_TOLERANCE`` of them.
-        labels: every label that may occur; those beside 1 count as background (in the WMH challenge's
-            masks, for instance, 2 marks other pathology).
+def binary_mask(volume: LoadedVolume) -> Mask:
+    """The voxels that hold the label 1, in a mask of 0 and 1 or of floats within ``LABEL_TOLERANCE`` of them.
 
     Raises:
         InputError: another label occurs.
     """
     found = np.unique(volume.data)
     nearest = np.rint(found)
-    if np.isin(nearest, labels).all() and np.abs(found - nearest).max() <= LABEL_TOLERANCE:
+    if np.isin(nearest, (0, 1)).all() and np.abs(found - nearest).max() <= LABEL_TOLERANCE:
         return np.rint(volume.data) == 1
     shown = ", ".join(f"{value:g}" for value in found[:8])
     raise InputError(
         volume.path,
         found=f"the labels {shown}" + (f" and {found.size - 8} more" if found.size > 8 else ""),
-        expected=f"only {', '.join(map(str, labels))}",
+        expected="only 0, 1",
         remedy="Give the binary mask: not an image, a probability or a map of several structures.",
     )
 
@@ -126,6 +128,33 @@ def nonzero_organ(volume: Volume) -> Mask:
     sizes = np.bincount(components.ravel())
     sizes[0] = 0  # the background
     return ndimage.binary_fill_holes(components == sizes.argmax())
+
+
+def check_background(volume: LoadedVolume, organ: Mask) -> None:
+    """Check that ``nonzero_organ`` found an organ in an image, and not its field of view.
+
+    A brain is round: it touches some face of its bounding box with a few voxels, also where the field of view
+    cuts it into a slab. Noise, or any other background that is not 0, covers all six faces. (A head whose air
+    is 0 is round too. It passes: nothing but its skull tells it from a brain.)
+
+    Args:
+        volume: the image.
+        organ: (Z, Y, X) its ``nonzero_organ``; an empty one passes, ``Scan`` refuses it.
+
+    Raises:
+        InputError: the organ covers ``BORDER_SHARE`` or more of every face of its bounding box.
+    """
+    if not organ.any():
+        return
+    box = organ[bounding_box(organ)]
+    least = min(float(box.take(end, axis=axis).mean()) for axis in range(3) for end in (0, -1))
+    if least >= BORDER_SHARE:
+        raise InputError(
+            volume.path,
+            found=f"voxels other than 0 on all sides: {100 * least:.0f} % or more of each face of their box",
+            expected="a skull-stripped scan whose background is 0",
+            remedy="Strip the skull, or, where that has been done, set the background to 0.",
+        )
 
 
 def _stack(channels: Listed[LoadedVolume]) -> Image:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from psft_jax.evaluation import detection, segmentation
 from psft_jax.evaluation.objects import label_objects, match
+from psft_jax.evaluation.statistics import Statistics
 from psft_jax.evaluation.uncertainty import maximum_sd, mean_sd_of_detected
 from psft_jax.scan import Mask, Scan, Task, Volume
 
@@ -25,6 +27,7 @@ class Measure:
         unit: "" for a ratio or a count.
         higher_is_better: None for what only describes a case, such as its number of lesions.
         decimals: digits after the point.
+        statistics: how it is summarised and tested whatever the task; None where the task decides.
     """
 
     name: str
@@ -32,6 +35,7 @@ class Measure:
     unit: str
     higher_is_better: bool | None
     decimals: int
+    statistics: Statistics | None = None
 
 
 MEASURES = {
@@ -55,16 +59,33 @@ MEASURES = {
         Measure("n_objects", "Objects found", "", None, 1),
         Measure("volume_ml", "Volume (mL)", "mL", None, 2),
         Measure("reference_volume_ml", "Reference volume (mL)", "mL", None, 2),
-        Measure("max_sd", "Maximum SD", "", False, 3),
-        Measure("mean_sd_detected", "Mean SD, detected lesions", "", False, 3),
+        # The paper has mean and t-test for the uncertainty of both tasks (sections 4.1.5 and 4.2.5).
+        Measure("max_sd", "Maximum SD", "", False, 3, Statistics.MEAN_T_TEST),
+        Measure("mean_sd_detected", "Mean SD, detected lesions", "", False, 3, Statistics.MEAN_T_TEST),
     )
 }
 """Every measure by its name, in the order of a table's columns."""
 
+_TASK_STATISTICS = {
+    Task.SEGMENTATION: Statistics.MEAN_T_TEST,
+    Task.DETECTION: Statistics.MEDIAN_WILCOXON,
+}
 
-def evaluate(
-    task: Task, prediction: Mask, scan: Scan, *, sd: Volume | None = None, ignore: Mask | None = None
-) -> dict[str, float]:
+
+def statistics_of(measure: Measure, task: Task) -> Statistics:
+    """How a measure is summarised and tested: its own way if it has one, else the task's (section 3)."""
+    return measure.statistics or _TASK_STATISTICS[task]
+
+
+def by_statistics(measures: Iterable[Measure], task: Task) -> dict[Statistics, list[Measure]]:
+    """The measures that are summarised and tested alike, in the order in which the first of them comes."""
+    groups: dict[Statistics, list[Measure]] = {}
+    for measure in measures:
+        groups.setdefault(statistics_of(measure, task), []).append(measure)
+    return groups
+
+
+def evaluate(task: Task, prediction: Mask, scan: Scan, *, sd: Volume | None = None) -> dict[str, float]:
     """All measures of one case.
 
     Args:
@@ -72,15 +93,11 @@ def evaluate(
         prediction: (Z, Y, X) True inside the lesions found.
         scan: the case, with its reference annotation or without.
         sd: (Z, Y, X) SD of the lesion probability over Monte Carlo dropout samples.
-        ignore: (Z, Y, X) True where neither lesion nor prediction counts, such as the WMH challenge's label 2
-            (other pathology).
 
     Returns:
         Name to value, NaN where a measure is undefined. Without a reference only the volume, the number of
         objects and the maximum SD.
     """
-    if ignore is not None:
-        prediction = prediction & ~ignore
     values = {
         "n_objects": float(len(label_objects(prediction))),
         "volume_ml": float(np.count_nonzero(prediction) * scan.voxel_volume_ml),
@@ -89,8 +106,7 @@ def evaluate(
         values["max_sd"] = maximum_sd(sd, scan.organ)
     if scan.lesion is None:
         return values
-    reference = scan.lesion if ignore is None else scan.lesion & ~ignore
-    return values | _against_reference(task, prediction, reference, scan, sd)
+    return values | _against_reference(task, prediction, scan.lesion, scan, sd)
 
 
 def _against_reference(

@@ -29,8 +29,8 @@ class Objects:
         return len(self.voxels)
 
     def volumes_ml(self, spacing_mm: tuple[float, float, float]) -> Float[np.ndarray, " n"]:
-        """Volume of each object in mL (cm3)."""
-        return volume_ml(self.voxels, spacing_mm)
+        """Volume of each object in mL (cm3), for voxels of ``spacing_mm`` along (Z, Y, X)."""
+        return self.voxels * float(np.prod(spacing_mm)) / 1000.0
 
     def touched_by(self, mask: Mask) -> Bool[np.ndarray, " n"]:
         """Which objects share at least one voxel with ``mask``."""
@@ -49,13 +49,6 @@ def label_objects(mask: Mask) -> Objects:
     """
     labels, n = ndimage.label(mask, structure=NEIGHBOURHOOD_26)
     return Objects(labels, np.bincount(labels.ravel(), minlength=n + 1)[1:])
-
-
-def volume_ml(
-    voxels: Int[np.ndarray, " n"], spacing_mm: tuple[float, float, float]
-) -> Float[np.ndarray, " n"]:
-    """Volume in mL (cm3) of so many voxels of ``spacing_mm`` along (Z, Y, X)."""
-    return voxels * float(np.prod(spacing_mm)) / 1000.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,19 +1,25 @@
-"""Summaries and paired tests over patients (sections 3.1 and 3.2).
-
-Detection measures are not normally distributed: median, interquartile range, Wilcoxon's signed-rank test.
-Segmentation measures: mean, SD, paired Student's t-test. A patient whose value is undefined is counted.
-"""
+"""Summaries and paired tests over patients (section 3). A patient whose value is undefined is counted."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from psft_jax.scan import Task
+
+class Statistics(StrEnum):
+    """A summary over patients and the paired test that belongs to it.
+
+    The median comes with the interquartile range and Wilcoxon's signed-rank test, for what is not normally
+    distributed (section 3.1); the mean with the SD and the paired Student's t-test (section 3.2).
+    """
+
+    MEAN_T_TEST = "mean, t-test"
+    MEDIAN_WILCOXON = "median, Wilcoxon"
 
 
 @dataclass(frozen=True)
@@ -21,8 +27,8 @@ class Summary:
     """A measure over patients.
 
     Args:
-        centre: median (detection) or mean (segmentation) of the valid values; NaN where there are none.
-        spread: first and third quartile (detection), or the SD with n - 1 alone (segmentation).
+        centre: median or mean of the valid values; NaN where there are none.
+        spread: first and third quartile beside a median, the SD with n - 1 alone beside a mean.
         n_valid: patients whose value is defined.
         n_total: all patients.
     """
@@ -49,19 +55,19 @@ class Summary:
         return shown if self.n_valid == self.n_total else f"{shown}, {valid}"
 
 
-def summarise(values: ArrayLike, task: Task) -> Summary:
-    """Median and quartiles (detection) or mean and SD with n - 1 (segmentation) of the valid values.
+def summarise(values: ArrayLike, statistics: Statistics) -> Summary:
+    """Median and quartiles, or mean and SD with n - 1, of the valid values.
 
     Args:
         values: one a patient, NaN where undefined.
-        task: which summary.
+        statistics: which summary.
     """
     everyone = np.asarray(values, dtype=float)
     valid = everyone[np.isfinite(everyone)]
     if not len(valid):
-        nothing = (math.nan,) if task is Task.SEGMENTATION else (math.nan, math.nan)
+        nothing = (math.nan,) if statistics is Statistics.MEAN_T_TEST else (math.nan, math.nan)
         return Summary(math.nan, nothing, 0, len(everyone))
-    if task is Task.DETECTION:
+    if statistics is Statistics.MEDIAN_WILCOXON:
         first, median, third = (float(q) for q in np.percentile(valid, (25, 50, 75)))
         return Summary(median, (first, third), len(valid), len(everyone))
     sd = float(np.std(valid, ddof=1)) if len(valid) > 1 else math.nan
@@ -76,13 +82,13 @@ class PairedTest:
     n: int
 
 
-def paired_test(base: ArrayLike, tuned: ArrayLike, task: Task) -> PairedTest:
-    """Wilcoxon's signed-rank test for detection, paired Student's t-test for segmentation, as SciPy has them.
+def paired_test(base: ArrayLike, tuned: ArrayLike, statistics: Statistics) -> PairedTest:
+    """Wilcoxon's signed-rank test or the paired Student's t-test, as SciPy has them.
 
     Args:
         base: one value a patient.
         tuned: the same patients in the same order.
-        task: which test.
+        statistics: which test.
 
     Returns:
         p and the number of patients with both values. p is NaN for fewer than two, and for a t-test on
@@ -103,7 +109,7 @@ def paired_test(base: ArrayLike, tuned: ArrayLike, task: Task) -> PairedTest:
         return PairedTest(math.nan, n)
     if not differences.any():
         return PairedTest(1.0, n)
-    if task is Task.DETECTION:
+    if statistics is Statistics.MEDIAN_WILCOXON:
         return PairedTest(float(stats.wilcoxon(differences).pvalue), n)
     if np.ptp(differences) < 1e-9 * np.abs(differences).max():
         return PairedTest(math.nan, n)

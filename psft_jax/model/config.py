@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from psft_jax.errors import InputError, check_fields
+from psft_jax.errors import check_fields
 
 
 class Taps(StrEnum):
@@ -45,12 +45,15 @@ class PNetConfig:
     def __post_init__(self) -> None:
         rates = [rate for block in self.dilations for rate in block]
         check_fields(
-            "model",
             self,
             {
                 "dilations": (
                     bool(rates) and all(self.dilations) and min(rates) >= 1,
                     "blocks of at least one rate each, every rate at least 1",
+                ),
+                "taps": (
+                    self.taps is Taps.BLOCK_END or min(map(len, self.dilations)) >= 2,
+                    "block_end, because a block has one convolution only",
                 ),
                 "width": (self.width >= 1, "at least 1 kernel"),
                 "head_width": (self.head_width >= 1, "at least 1 kernel"),
@@ -60,13 +63,6 @@ class PNetConfig:
             },
             remedy="See the presets under conf/model/.",
         )
-        if self.taps is Taps.SECOND_CONV and min(map(len, self.dilations)) < 2:
-            raise InputError(
-                "model.taps",
-                found="second_conv with a block of one convolution",
-                expected="at least two convolutions in each block",
-                remedy="Use taps=block_end.",
-            )
 
     @property
     def used_dilations(self) -> tuple[tuple[int, ...], ...]:

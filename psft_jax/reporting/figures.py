@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.measures import MEASURES
+from psft_jax.evaluation.measures import MEASURES, by_statistics, statistics_of
 from psft_jax.evaluation.statistics import summarise
 from psft_jax.files import atomic_path
 from psft_jax.reporting.patients import PatientValues, patient_values
 from psft_jax.reporting.provenance import COLOUR, STATEMENT
-from psft_jax.reporting.tables import CENTRE, SIGNIFICANT_BELOW, TEST, p_text, paired_test_of
+from psft_jax.reporting.tables import CENTRE, SIGNIFICANT_BELOW, TEST, labels, p_text, paired_test_of
 from psft_jax.scan import Provenance, Task
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart.
@@ -129,7 +129,7 @@ def paired_figure(
     Args:
         results: tidy rows of one data set, as ``read_results`` gives them.
         measures: names of measures, one panel each.
-        task: mean and t-test (segmentation), or median and Wilcoxon's test (detection).
+        task: whose rows are used, and how most of its measures are summarised and tested.
         base_variant: on the left of each panel.
         tuned_variant: on the right.
         title: heading.
@@ -141,13 +141,7 @@ def paired_figure(
     values = patient_values(results, task)
     columns = min(len(measures), 4)
     rows = -(-len(measures) // columns)
-    keys = [
-        Line2D([], [], color=BLUE, marker="o", label="better"),
-        Line2D([], [], color=ORANGE, marker="o", linestyle="--", label="worse"),
-        Line2D([], [], color=GREY, marker="o", label="no change, or neither"),
-        Line2D([], [], color="black", linewidth=3, label=CENTRE[task]),
-        Line2D([], [], linestyle="", label=f"* p < {SIGNIFICANT_BELOW}, {TEST[task]}"),
-    ]
+    keys = _paired_keys(measures, task)
     figure = new_figure(2.5 * columns + 0.5, 3.0 * rows + 1.3, title=title, provenance=provenance, keys=keys)
     for number, measure in enumerate(measures):
         axes = figure.add_subplot(rows, columns, number + 1)
@@ -155,11 +149,27 @@ def paired_figure(
     return figure
 
 
+def _paired_keys(measures: Sequence[str], task: Task) -> list[Line2D]:
+    """The legend; measures that are not summarised and tested as the first one is are named."""
+    (usual, _), *others = by_statistics((MEASURES[name] for name in measures), task).items()
+    return [
+        Line2D([], [], color=BLUE, marker="o", label="better"),
+        Line2D([], [], color=ORANGE, marker="o", linestyle="--", label="worse"),
+        Line2D([], [], color=GREY, marker="o", label="no change, or neither"),
+        Line2D([], [], color="black", linewidth=3, label=CENTRE[usual]),
+        Line2D([], [], linestyle="", label=f"* p < {SIGNIFICANT_BELOW}, {TEST[usual]}"),
+        *(
+            Line2D([], [], linestyle="", label=f"{labels(group)}:\n{CENTRE[other]}, {TEST[other]}")
+            for other, group in others
+        ),
+    ]
+
+
 def _paired_panel(axes: Axes, values: PatientValues, measure: str, task: Task, base: str, tuned: str) -> None:
     before, after = values.of(base, measure), values.of(tuned, measure)
     both = np.isfinite(before) & np.isfinite(after)
     for x, side in enumerate((before, after)):
-        centre = summarise(side[both], task).centre
+        centre = summarise(side[both], statistics_of(MEASURES[measure], task)).centre
         axes.plot((x - 0.18, x + 0.18), (centre, centre), color="black", linewidth=3, solid_capstyle="butt")
     for pair in zip(before[both], after[both], strict=True):
         colour, style = _judged(*pair, MEASURES[measure].higher_is_better)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from psft_jax.evaluation.measures import MEASURES, Measure
-from psft_jax.evaluation.statistics import PairedTest, Summary, paired_test, summarise
+from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, Measure, by_statistics, statistics_of
+from psft_jax.evaluation.statistics import PairedTest, Statistics, Summary, paired_test, summarise
 from psft_jax.reporting.patients import PatientValues, patient_values
 from psft_jax.reporting.provenance import STATEMENT
 from psft_jax.scan import Provenance, Task
@@ -20,9 +21,12 @@ from psft_jax.scan import Provenance, Task
 SIGNIFICANT_BELOW = 0.01
 """The paper's level (section 3)."""
 
-CENTRE = {Task.SEGMENTATION: "mean", Task.DETECTION: "median"}
-SPREAD = {Task.SEGMENTATION: "(SD)", Task.DETECTION: "[first to third quartile]"}
-TEST = {Task.SEGMENTATION: "paired Student's t-test", Task.DETECTION: "Wilcoxon signed-rank test"}
+CENTRE = {Statistics.MEAN_T_TEST: "mean", Statistics.MEDIAN_WILCOXON: "median"}
+TEST = {
+    Statistics.MEAN_T_TEST: "paired Student's t-test",
+    Statistics.MEDIAN_WILCOXON: "Wilcoxon signed-rank test",
+}
+_SPREAD = {Statistics.MEAN_T_TEST: "(SD)", Statistics.MEDIAN_WILCOXON: "[first to third quartile]"}
 
 HEADLINE = {
     Task.SEGMENTATION: (
@@ -75,11 +79,12 @@ class Comparison:
     Args:
         dataset: name of the data set.
         provenance: where its images come from.
-        task: which summary and which test.
+        task: which measures, and how most of them are summarised and tested (``statistics_of``).
         base: name of the variant that the others are held against.
         patients: who is summarised.
         seeds: the seeds that each variant was run with, averaged within each patient.
         lines: one a measure.
+        left_out: measures that were undefined for every patient and have no line.
     """
 
     dataset: str
@@ -89,6 +94,7 @@ class Comparison:
     patients: tuple[str, ...]
     seeds: dict[str, tuple[int, ...]]
     lines: tuple[Line, ...]
+    left_out: tuple[Measure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,13 +136,22 @@ def comparison_table(
 
 
 def headline(table: Comparison) -> Comparison:
-    """The table with the measures of ``HEADLINE`` alone, where it has any of them."""
-    lines = tuple(line for line in table.lines if line.measure.name in HEADLINE[table.task])
-    return replace(table, lines=lines or table.lines)
+    """The measures of ``HEADLINE`` alone, without those undefined for every patient; all if none is left."""
+    chosen = [line for line in table.lines if line.measure.name in HEADLINE[table.task]]
+    lines = tuple(line for line in chosen if _defined(line))
+    if not lines:
+        return table
+    return replace(table, lines=lines, left_out=tuple(c.measure for c in chosen if not _defined(c)))
+
+
+def _defined(line: Line) -> bool:
+    """Whether any patient has a value under any variant."""
+    return any(summary.n_valid for summary in (line.base, *(c.value for c in line.contrasts)))
 
 
 def _line(values: PatientValues, measure: Measure, task: Task, base: str) -> Line:
     before = values.of(base, measure.name)
+    statistics = statistics_of(measure, task)
     contrasts = []
     for variant in values.seeds:
         if variant == base:
@@ -145,17 +160,19 @@ def _line(values: PatientValues, measure: Measure, task: Task, base: str) -> Lin
         contrasts.append(
             Contrast(
                 variant,
-                value=summarise(after, task),
-                difference=summarise(after - before, task),
+                value=summarise(after, statistics),
+                difference=summarise(after - before, statistics),
                 test=paired_test_of(measure, before, after, task),
             )
         )
-    return Line(measure, summarise(before, task), tuple(contrasts))
+    return Line(measure, summarise(before, statistics), tuple(contrasts))
 
 
 def paired_test_of(measure: Measure, before: ArrayLike, after: ArrayLike, task: Task) -> PairedTest | None:
     """The paired test of one measure, or None for a measure that only describes a case."""
-    return None if measure.higher_is_better is None else paired_test(before, after, task)
+    if measure.higher_is_better is None:
+        return None
+    return paired_test(before, after, statistics_of(measure, task))
 
 
 def header(table: Comparison) -> list[str]:
@@ -216,16 +233,38 @@ def population(table: Comparison) -> str:
 
 
 def footnotes(table: Comparison) -> list[str]:
-    """What the columns, the arrows and the star mean."""
-    notes = [f"{CENTRE[table.task].capitalize()} {SPREAD[table.task]} over patients."]
-    if len(table.seeds) > 1:
+    """What the columns, the arrows and the star mean, and what the table leaves out."""
+    compared = len(table.seeds) > 1
+    notes: list[str] = []
+    for statistics, measures in by_statistics((line.measure for line in table.lines), table.task).items():
+        summary = f"{CENTRE[statistics]} {_SPREAD[statistics]} over patients"
+        test = f"; p: {TEST[statistics]}" if compared else ""
+        # The first group is most of the table, and goes without saying of which measures it consists.
+        which = f"{labels(measures)}: " if notes else ""
+        note = f"{which}{summary}{test}."
+        notes.append(note[0].upper() + note[1:])
+    if compared:
         notes += [
-            f"Difference: variant minus {table.base} within each patient, then its {CENTRE[table.task]}.",
-            f"p: {TEST[table.task]}, two-sided, not corrected for the number of comparisons; "
-            f"* p < {SIGNIFICANT_BELOW}.",
+            f"Difference: variant minus {table.base} within each patient, summarised in the same way.",
+            f"p: two-sided, not corrected for the number of comparisons; * p < {SIGNIFICANT_BELOW}.",
             "↑ higher is better, ↓ lower is better; a measure without an arrow describes and is not tested.",
         ]
+    if table.left_out:
+        said = "; ".join(measure.label + _why(measure, table.task) for measure in table.left_out)
+        notes.append(f"Undefined for every patient, and left out: {said}.")
     return notes
+
+
+def labels(measures: Iterable[Measure]) -> str:
+    """Their headings in a row; some of them have a comma of their own."""
+    return "; ".join(measure.label for measure in measures)
+
+
+def _why(measure: Measure, task: Task) -> str:
+    """Why a measure has no value for any patient, where there is one reason only."""
+    volume = f"{SMALL_BELOW_ML[task]:g} mL"
+    reasons = {"tpr_small": f"no lesion below {volume}", "tpr_large": f"no lesion of {volume} or more"}
+    return f" ({reasons[measure.name]})" if measure.name in reasons else ""
 
 
 def print_table(table: Comparison, *, heading: str) -> None:

@@ -51,7 +51,6 @@ class PatchConfig:
 
     def __post_init__(self) -> None:
         check_fields(
-            "patches",
             self,
             {
                 "size": (self.size >= 8, "at least 8 pixels"),

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from psft_jax.errors import InputError
-from psft_jax.scan import Scan
+from psft_jax.scan import Scan, bounding_box
 
 Box = tuple[int, int, int, int]
 """First row, last row + 1, first column, last column + 1."""
@@ -109,8 +109,5 @@ def stack(parts: Iterable[Slices]) -> Slices:
 
 def _slice_box(scan: Scan, z: int) -> Box:
     inside = scan.organ[z]
-    if not inside.any():
-        _, rows, columns = scan.organ_box
-        return rows.start, rows.stop, columns.start, columns.stop
-    ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return int(ys[0]), int(ys[-1]) + 1, int(xs[0]), int(xs[-1]) + 1
+    rows, columns = bounding_box(inside) if inside.any() else scan.organ_box[1:]
+    return rows.start, rows.stop, columns.start, columns.stop

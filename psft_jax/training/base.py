@@ -56,7 +56,6 @@ class TrainConfig:
     def __post_init__(self) -> None:
         background, lesion = self.class_weights
         check_fields(
-            "train",
             self,
             {
                 "iterations": (self.iterations >= 1, "at least 1"),

@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from psft_jax.errors import InputError
+from psft_jax.files import refused_by_disk
 from psft_jax.model.network import Tree
 
 PyTree = TypeVar("PyTree")
@@ -45,7 +46,7 @@ class TrainingCheckpoints:
 
     def save(self, step: int, state: Any, validation_loss: float) -> None:
         """Write a state; afterwards only the latest and the best are on the disk."""
-        with _refused_by_disk(self.folder):
+        with refused_by_disk(self.folder):
             self._manager.save(
                 step, args=ocp.args.StandardSave(state), metrics={VALIDATION_LOSS: validation_loss}
             )
@@ -80,7 +81,7 @@ def save_tree(folder: Path, tree: Tree) -> None:
     Raises:
         InputError: the disk refuses it (it is full).
     """
-    with _refused_by_disk(folder), ocp.StandardCheckpointer() as checkpointer:
+    with refused_by_disk(folder), ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder.resolve(), tree, force=True)
 
 
@@ -154,20 +155,3 @@ def _unreadable(folder: Path, *, expected: str, remedy: str) -> Iterator[None]:
             expected=expected,
             remedy=remedy,
         ) from error
-
-
-@contextmanager
-def _refused_by_disk(folder: Path) -> Iterator[None]:
-    """Turn the various errors of a full disk into one sentence."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        text = str(error)
-        if isinstance(error, OSError) or "No space left" in text or "Disk quota" in text:
-            raise InputError(
-                folder,
-                found=f"a disk that refuses to write ({text[-200:]})",
-                expected="room for the checkpoint",
-                remedy="Make room and run again: it resumes from the last checkpoint, which is intact.",
-            ) from error
-        raise

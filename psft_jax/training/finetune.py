@@ -56,7 +56,6 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         background, lesion = self.class_weights
         check_fields(
-            "finetune.settings",
             self,
             {
                 "iterations": (self.iterations >= 0, "0 (the base network) or more"),
@@ -134,29 +133,35 @@ def _train_group(
     bar: tqdm[Any],
 ) -> dict[FinetuneConfig, Tuned]:
     """Train runs that draw the same patches, and keep each after the iterations that are asked for."""
-    runs = tuple(snapshots)
-    patches = runs[0].patches
-    longest = max(max(counts) for counts in snapshots.values())
-    bank = feature_bank(network, base, pool, patches, draws=longest * patches.batch)
+    patches = next(iter(snapshots)).patches
+    lengths = {run: max(counts) for run, counts in snapshots.items()}
+    longest = max(lengths.values())
+    bank = None
+    if not all(run.scope.trains_trunk for run in snapshots):
+        bank = feature_bank(network, base, pool, patches, draws=longest * patches.batch)
     key = rng.key(seed, "finetune", subject)
-    states = tuple(_start(base, run) for run in runs)
-    losses: list[list[float]] = [[] for _ in runs]
+    states = {run: _start(base, run) for run in snapshots}
+    losses: dict[FinetuneConfig, list[float]] = {run: [] for run in snapshots}
     tuned: dict[FinetuneConfig, Tuned] = {}
     for step in range(longest + 1):
-        for run, state, past in zip(runs, states, losses, strict=True):
+        for run, state in states.items():
             if step in snapshots[run]:
-                tuned[replace(run, iterations=step)] = Tuned(_whole(base, state), np.array(past))
-        if step == longest:
+                tuned[replace(run, iterations=step)] = Tuned(_whole(base, state), np.array(losses[run]))
+        # A run that is over takes no further step: it costs nothing and can no longer fail the others.
+        states = {run: state for run, state in states.items() if lengths[run] > step}
+        if not states:
             break
-        states, new = _step(network, runs, base, states, pool, bank, key, step)
-        for past, loss in zip(losses, np.asarray(new), strict=True):
-            past.append(float(loss))
+        runs = tuple(states)
+        stepped, new = _step(network, runs, base, tuple(states.values()), pool, bank, key, step)
+        states = dict(zip(runs, stepped, strict=True))
+        for run, loss in zip(runs, np.asarray(new), strict=True):
+            losses[run].append(float(loss))
         if not np.isfinite(new).all():
             raise InputError(
                 f"fine-tuning of {subject}, iteration {step + 1}",
                 found="a loss that is not a number",
                 expected="a finite loss",
-                remedy="Lower finetune.learning_rate, or look at the baseline's intensities.",
+                remedy="Lower finetune.settings.learning_rate, or look at the baseline's intensities.",
             )
         bar.update()
     return tuned

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.measure import label
 
-from psft_jax.data.assemble import assemble, binary_mask, check_same_grid, nonzero_organ
+from psft_jax.data.assemble import assemble, binary_mask, check_background, check_same_grid, nonzero_organ
 from psft_jax.data.nifti import LoadedVolume, read_volume
 from psft_jax.errors import InputError
 from psft_jax.scan import FileGrid
@@ -32,6 +32,7 @@ def volume(values: np.ndarray, affine: np.ndarray | None = None, name: str = "ma
 def flair(write_nifti: Callable[..., Path]) -> LoadedVolume:
     values = np.random.default_rng(1).uniform(1, 9, SHAPE).astype(np.float32)
     values[0] = 0
+    values[0, 2, 3] = 5  # a face of the organ's box that it hardly touches, as a brain does
     return read_volume(write_nifti("flair.nii.gz", values))
 
 
@@ -122,16 +123,15 @@ def test_a_mask_stored_in_another_orientation_lines_up(
 
 
 @pytest.mark.parametrize(
-    ("values", "labels", "expected"),
+    ("values", "expected"),
     [
-        ([0, 1, 1, 0], (0, 1), [False, True, True, False]),
-        ([1e-7, 0.9999998, 1.0005, -1e-4], (0, 1), [False, True, True, False]),
-        ([1, 1, 1, 1], (0, 1), [True] * 4),
-        ([0, 1, 2, 1], (0, 1, 2), [False, True, False, True]),
+        ([0, 1, 1, 0], [False, True, True, False]),
+        ([1e-7, 0.9999998, 1.0005, -1e-4], [False, True, True, False]),
+        ([1, 1, 1, 1], [True] * 4),
     ],
 )
-def test_known_labels_become_a_mask(values, labels, expected) -> None:
-    mask = binary_mask(volume(np.array(values).reshape(1, 2, 2)), labels)
+def test_known_labels_become_a_mask(values, expected) -> None:
+    mask = binary_mask(volume(np.array(values).reshape(1, 2, 2)))
     assert mask.dtype == bool
     assert mask.ravel().tolist() == expected
 
@@ -187,3 +187,41 @@ def test_the_organ_agrees_with_scikit_image(image: np.ndarray) -> None:
     border = np.ones(image.shape, dtype=bool)
     border[1:-1, 1:-1, 1:-1] = False
     assert set(np.unique(outside)) - {0} <= set(np.unique(outside[border]))
+
+
+def head(shape: tuple[int, int, int] = (20, 24, 22)) -> np.ndarray:
+    """A ball-shaped brain that touches every side of its volume: the tightest of crops."""
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
+    return np.where(np.sum(np.square(axes), axis=0) <= 1.02, 100.0, 0.0)
+
+
+def refuses(image: np.ndarray) -> None:
+    scan = volume(image, name="flair.nii.gz")
+    with pytest.raises(InputError, match=r"flair\.nii\.gz: found .* on all sides.*Strip the skull"):
+        check_background(scan, nonzero_organ(scan.data))
+
+
+def test_a_background_that_is_not_0_is_refused() -> None:
+    noise = np.random.default_rng(0).rayleigh(1, (20, 24, 22))
+    brain = head()
+    for background in (noise, np.floor(noise), np.full_like(noise, -1.3)):  # in float, in integers, scaled
+        refuses(np.where(brain > 0, brain, background))
+    framed = np.pad(np.where(brain > 0, brain, noise), 3)  # a field of view resampled into a larger one
+    refuses(framed)
+    scan = volume(framed)
+    with pytest.raises(InputError, match="background is 0"):
+        assemble("P1", "T1", ([scan], [scan]), None, None)
+
+
+@pytest.mark.parametrize("crop", [slice(None), slice(9, 12), slice(10, 11), slice(0, 9)])
+def test_a_tight_crop_or_a_slab_of_a_brain_passes(crop: slice) -> None:
+    for axis in range(3):
+        scan = volume(np.moveaxis(np.moveaxis(head(), axis, 0)[crop], 0, axis))
+        check_background(scan, nonzero_organ(scan.data))
+
+
+def test_a_scan_that_is_not_stripped_may_be_used_with_its_organ_mask() -> None:
+    scan = volume(head() + 1)
+    assert (
+        assemble("P1", "T1", ([scan], [scan]), volume(head() / 100), None).organ.sum() == (head() > 0).sum()
+    )

@@ -14,7 +14,9 @@ from psft_jax.scan import Patient, Provenance, Sequence, Visit
 
 
 @pytest.fixture
-def publish(write_nifti: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+def publish(
+    write_nifti: Callable[..., Path], stripped: Callable[..., np.ndarray], tmp_path: Path
+) -> Callable[..., Path]:
     """Write patients (P1="T1 T2", ...) in the published layout; plane i of a mask is the visit's number."""
 
     def write(folder: str = "train", **patients: str) -> Path:
@@ -23,7 +25,7 @@ def publish(write_nifti: Callable[..., Path], tmp_path: Path) -> Callable[..., P
                 stem = f"{folder}/{patient}/{session}/{patient}_{session}"
                 mask = np.zeros((12, 4, 5), dtype=np.float32)
                 mask[int(session[1:])] = 1
-                write_nifti(f"{stem}_FLAIR.nii.gz", np.full((12, 4, 5), 7, dtype=np.float32))
+                write_nifti(f"{stem}_FLAIR.nii.gz", stripped((12, 4, 5), 7))
                 write_nifti(f"{stem}_T1.nii.gz", np.full((12, 4, 5), 9, dtype=np.float32))
                 write_nifti(f"{stem}_MASK.nii.gz", mask)
         return tmp_path
@@ -43,7 +45,7 @@ def test_patients_and_visits_are_ordered_by_number(publish: Callable[..., Path])
             assert scan.lesion is not None
             # The file is LAS: index i of the file is 11 - x.
             assert np.flatnonzero(scan.lesion[0, 0]).tolist() == [11 - int(visit.session[1:])]
-            assert (scan.sequences[0] == 7).all()
+            assert (scan.sequences[0][scan.organ] == 7).all()
             assert (scan.sequences[1] == 9).all()
 
 

@@ -266,7 +266,7 @@ def test_a_disk_that_fills_while_writing_leaves_the_earlier_file(
     out = tmp_path / "out"
     out.mkdir()
     (out / "sd.nii.gz").write_bytes(b"earlier result")
-    with pytest.raises(InputError, match="any earlier file is as it was"):
+    with pytest.raises(InputError, match="what was written before is intact"):
         write_volume(out / "sd.nii.gz", scan.sequences[0][..., 0], scan, overwrite=True)
     assert folder_content(out) == {"sd.nii.gz": b"earlier result"}
     assert [p.name for p in out.iterdir()] == ["sd.nii.gz"]

@@ -13,13 +13,13 @@ from psft_jax.errors import InputError
 
 
 @pytest.fixture
-def root(write_nifti: Callable[..., Path], tmp_path: Path) -> Path:
+def root(write_nifti: Callable[..., Path], stripped: Callable[..., np.ndarray], tmp_path: Path) -> Path:
     """Two patients in the published layout."""
     lesion = np.zeros((3, 4, 5), dtype=np.uint8)
     lesion[0, 0, 0] = 1
     for number in ("19", "07"):
         folder = f"cross_sectional/MNI/patient{number}"
-        write_nifti(f"{folder}/{open_ms.FLAIR}", np.full((3, 4, 5), int(number), dtype=np.float32))
+        write_nifti(f"{folder}/{open_ms.FLAIR}", stripped((3, 4, 5), int(number)))
         write_nifti(f"{folder}/{open_ms.T1}", np.ones((3, 4, 5), dtype=np.float32))
         write_nifti(f"{folder}/{open_ms.LESION}", lesion)
     return tmp_path
@@ -31,7 +31,7 @@ def test_patients_have_one_session(root: Path) -> None:
     assert [[v.session for v in p.visits] for p in found] == [["MNI"], ["MNI"]]
     scan = found[1].baseline.load()
     assert scan.name == "open_ms-patient19_MNI"
-    assert (scan.sequences[0] == 19).all()
+    assert (scan.sequences[0][scan.organ] == 19).all()
     assert (scan.sequences[1] == 1).all()
     assert scan.lesion is not None
     assert np.argwhere(scan.lesion).tolist() == [[0, 0, 2]]  # the files are LAS

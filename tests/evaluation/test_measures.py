@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, evaluate
+from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, by_statistics, evaluate, statistics_of
+from psft_jax.evaluation.statistics import Statistics
 from psft_jax.scan import Scan, Task
 
 SHAPE = (3, 12, 12)
@@ -101,23 +102,6 @@ def test_every_name_is_in_the_table_and_every_case_has_the_same_names(task, lesi
     assert {type(value) for value in values.values()} == {float}
 
 
-def test_other_pathology_is_neither_found_nor_missed():
-    lesion = boxes((0, 2, 2), (2, 8, 8))
-    ignore = boxes((0, 6, 6), (2, 8, 8))
-    prediction = boxes((0, 2, 2), (0, 6, 6))
-    values = evaluate(Task.SEGMENTATION, prediction, scan_with(lesion), ignore=ignore)
-    assert values == evaluate(Task.SEGMENTATION, boxes((0, 2, 2)), scan_with(boxes((0, 2, 2))))
-    assert values["dsc"] == 1.0
-    assert values["n_objects"] == 1.0
-
-
-def test_ignored_voxels_split_a_predicted_object():
-    ignore = np.zeros(SHAPE, bool)
-    ignore[:, :, 5] = True
-    prediction = boxes((0, 4, 4), size=(1, 1, 3))
-    assert evaluate(Task.SEGMENTATION, prediction, scan_with(None), ignore=ignore)["n_objects"] == 2.0
-
-
 def test_the_measures_of_a_perfect_case_are_the_best_there_are(sd):
     lesion = boxes((0, 2, 2), (2, 8, 8))
     best = evaluate(Task.SEGMENTATION, lesion, scan_with(lesion)) | evaluate(
@@ -136,3 +120,19 @@ def test_units_stand_in_the_headings():
 
 def test_small_is_below_1_cm3_in_the_liver_and_10_mm3_in_the_brain():
     assert SMALL_BELOW_ML == {Task.DETECTION: 1.0, Task.SEGMENTATION: 0.01}
+
+
+def test_uncertainty_has_mean_and_t_test_in_both_tasks_and_the_rest_goes_by_the_task():
+    uncertainty = {"max_sd", "mean_sd_detected"}  # sections 4.1.5 and 4.2.5
+    for name, measure in MEASURES.items():
+        assert statistics_of(measure, Task.SEGMENTATION) is Statistics.MEAN_T_TEST
+        assert (statistics_of(measure, Task.DETECTION) is Statistics.MEAN_T_TEST) == (name in uncertainty)
+
+
+def test_measures_are_grouped_in_their_order():
+    tpr, max_sd, f1 = MEASURES["tpr"], MEASURES["max_sd"], MEASURES["f1"]
+    assert list(by_statistics([tpr, max_sd, f1], Task.DETECTION).items()) == [
+        (Statistics.MEDIAN_WILCOXON, [tpr, f1]),
+        (Statistics.MEAN_T_TEST, [max_sd]),
+    ]
+    assert by_statistics([], Task.DETECTION) == {}

@@ -53,12 +53,22 @@ def test_multirun_files_each_job_by_its_configuration_and_in_wandb(base: Path) -
     assert again.stdout.count("already finished") == 2
 
 
+def test_a_failing_job_does_not_end_the_others(base: Path, tmp_path: Path) -> None:
+    words = (*SMALL, *FINETUNING, f"base=nowhere,{base}", f"out={tmp_path}", "tracking=off")
+    done = typed("finetune", "--multirun", *words)
+    assert done.returncode != 0
+    assert "error: nowhere: found no such folder" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(list(tmp_path.glob("finetune/*/done.json"))) == 1
+
+
 @pytest.mark.parametrize(
     ("module", "words", "said"),
     [
         ("finetune", (), "error: base: found no value"),
         ("finetune", ("base=nowhere", *SMALL), "error: nowhere: found no such folder"),
         ("train_base", ("train.iterations=none",), "error: train.iterations: found 'none'"),
+        ("train_base", ("hardware=gpu", *SMALL), "error: hardware.platform: found cuda"),
         ("train_base", ("itterations=3",), "Key 'itterations' is not in struct"),
         ("demo", ("task=surgery",), "Could not find 'task/surgery'"),
     ],

@@ -79,11 +79,19 @@ def test_demo_takes_the_task() -> None:
         (["dataset.phantom.n_test=abc"], "dataset.phantom.n_test"),
         (["dataset.phantom.shape=[1,2]"], "dataset.phantom.shape"),
         (["model.pnet.taps=sideways"], "model.pnet.taps"),
-        (["model.pnet.dropout=1.5"], "model.dropout"),
+        (["model.pnet.dropout=1.5"], "model.pnet.dropout"),
         (["task.threshold=1.5"], "task.threshold"),
+        (["seed=-1"], "seed"),
+        (["hardware.steps_per_dispatch=0"], "hardware.steps_per_dispatch"),
+        (["name=a/b"], "name"),
+        (["name=''"], "name"),
+        (["name=.."], "name"),
         (["+train.itterations=3"], "train.itterations"),
         (["+dataset.phantom.lesions.cyst=1"], "dataset.phantom.lesions.cyst"),
-        (["train.patches.angle_bank=2", "train.patches.first_unrotated=true"], "patches.first_unrotated"),
+        (
+            ["train.patches.angle_bank=2", "train.patches.first_unrotated=true"],
+            "train.patches.first_unrotated",
+        ),
     ],
 )
 def test_wrong_values_are_named(words: list[str], named: str) -> None:

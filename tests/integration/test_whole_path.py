@@ -17,6 +17,7 @@ from experiments import finetune, patient, train_base
 from experiments.datasets import load_cohort
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import COLUMNS, read_results
+from psft_jax.files import refused_by_disk
 from psft_jax.inference.postprocess import postprocess
 from psft_jax.scan import Task
 from psft_jax.tracking import read_metrics
@@ -214,3 +215,75 @@ def test_an_unknown_patient_is_refused(trained: Trained, tmp_path: Path) -> None
     dataset, _, base = trained
     with pytest.raises(InputError, match="nobody, not among the test patients"):
         finetune.run(tiny_finetuning(dataset, tmp_path, base, "patients=[nobody]"))
+
+
+def test_overwriting_replaces_a_run_when_the_new_one_is_finished(
+    tuned: tuple[str, Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _, base, run = tuned
+    shutil.copytree(run, tmp_path / "finetune" / "mine")
+    old = (run / "results.csv").read_text()
+    again = tiny_finetuning(dataset, tmp_path, base, "name=mine", "overwrite=true", "seed=4")
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune, "quantify", broken)
+    for _ in range(2):  # interrupted twice
+        with pytest.raises(KeyboardInterrupt):
+            finetune.run(again)
+        assert (tmp_path / "finetune" / "mine.replaced" / "results.csv").read_text() == old
+    monkeypatch.undo()
+    finetune.run(again)
+    assert not (tmp_path / "finetune" / "mine.replaced").exists()
+    assert set(read_results(tmp_path / "finetune" / "mine" / "results.csv")["seed"]) == {4}
+
+
+def test_wrong_inputs_leave_an_earlier_run_as_it_was(
+    tuned: tuple[str, Path, Path, Path], tmp_path: Path
+) -> None:
+    dataset, _, _, run = tuned
+    shutil.copytree(run, tmp_path / "finetune" / "mine")
+    with pytest.raises(InputError, match="no such folder"):
+        finetune.run(tiny_finetuning(dataset, tmp_path, Path("nowhere"), "name=mine", "overwrite=true"))
+    assert (tmp_path / "finetune" / "mine" / "results.csv").exists()
+
+
+def test_a_base_that_was_trained_again_is_another_base(
+    tuned: tuple[str, Path, Path, Path], tmp_path: Path
+) -> None:
+    dataset, out, _, _ = tuned
+    base = train_base.run(tiny_training(dataset, tmp_path, "name=base"))
+    shutil.rmtree(base)
+    shutil.copytree(next((out / "train_base").iterdir()), base)
+    config = tiny_finetuning(dataset, tmp_path, base, "name=mine", "finetune.settings.iterations=0")
+    run = finetune.run(config)
+    results = read_results(run / "results.csv").drop(columns="variant")
+    # Without an iteration the fine-tuned network is the base network.
+    half = len(results) // 4
+    by_patient = [results.iloc[n * half : (n + 1) * half].reset_index(drop=True) for n in range(4)]
+    assert by_patient[0].equals(by_patient[1])
+    assert by_patient[2].equals(by_patient[3])
+    shutil.rmtree(base)
+    train_base.run(tiny_training(dataset, tmp_path, "name=base", "seed=7"))
+    with pytest.raises(InputError, match="a run of another base CNN"):
+        finetune.run(config)
+
+
+def test_a_cohort_without_training_patients_is_refused(trained: Trained, tmp_path: Path) -> None:
+    dataset, _, _ = trained
+    with pytest.raises(InputError, match="no training patient"):
+        train_base.run(tiny_training(dataset, tmp_path, "dataset.phantom.n_training=0"))
+
+
+def test_a_full_disk_is_told_in_a_sentence(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _, _ = trained
+    out = tmp_path / "out"
+    (out / "train_base").mkdir(parents=True)
+    (out / "train_base" / "full").mkdir()
+    (out / "train_base" / "full" / "metrics.jsonl").symlink_to("/dev/full")
+    monkeypatch.setattr("psft_jax.tracking.Tracker.rewind", lambda *_: None)
+    with pytest.raises(InputError, match="a full disk"), refused_by_disk(out):
+        train_base.run(tiny_training(dataset, out, "name=full"))

@@ -50,10 +50,10 @@ def test_layers_behind_the_last_tap_are_not_built() -> None:
     ],
 )
 def test_a_number_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=f"model.{name}"):
+    with pytest.raises(InputError, match=rf"PNetConfig\.{name}"):
         PNetConfig(**{name: value})
 
 
 def test_second_conv_taps_need_a_second_convolution() -> None:
-    with pytest.raises(InputError, match=r"model\.taps"):
+    with pytest.raises(InputError, match=r"PNetConfig\.taps"):
         PNetConfig(dilations=((1, 1), (2,)), taps=Taps.SECOND_CONV)

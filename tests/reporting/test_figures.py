@@ -89,6 +89,22 @@ def test_detection_marks_the_median(results):
     assert _bars(axes) == [1.0, 1.0]
 
 
+def test_uncertainty_marks_the_mean_and_the_legend_says_of_which_measures(results):
+    base = {n: {"fpc": [v], "max_sd": [v / 10]} for n, v in zip("ABC", (0.0, 1.0, 8.0), strict=True)}
+    frame = results({"base": base, "tuned": base}, task=Task.DETECTION)
+    figure = _paired(frame, "fpc", "max_sd", task=Task.DETECTION)
+    assert [_bars(axes)[0] for axes in figure.axes] == pytest.approx([1.0, 0.3])
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[3:] == [
+        *("median", "* p < 0.01, Wilcoxon signed-rank test"),
+        "Maximum SD:\nmean, paired Student's t-test",
+    ]
+    alone = _paired(frame, "max_sd", task=Task.DETECTION)
+    assert [text.get_text() for text in alone.legends[0].get_texts()][3:] == [
+        *("mean", "* p < 0.01, paired Student's t-test"),
+    ]
+
+
 def test_one_patient_with_and_without_a_value(results):
     frame = results(
         {"base": {"A": {"dsc": [0.5], "h95_mm": [1.0]}}, "tuned": {"A": {"dsc": [0.6], "h95_mm": [math.nan]}}}
@@ -131,9 +147,9 @@ def test_no_loss_is_refused(metrics):
 
 
 @pytest.mark.parametrize("task", list(Task))
-@pytest.mark.parametrize("n", [1, 2, 4])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_no_text_is_cut_off_or_overlaps(results, task, n):
-    measures = ["dsc", "tpr_small", "reference_volume_ml", "max_sd"][:n]
+    measures = ["tpr_small", "max_sd", "mean_sd_detected", "reference_volume_ml"][:n]
     values = {"A": {name: [0.5] for name in measures}}
     figure = paired_figure(
         results({"base": values, "fine-tuned, 100 it": values}, task=task), measures, task,

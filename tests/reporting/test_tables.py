@@ -13,6 +13,7 @@ from psft_jax.reporting.tables import (
     comparison_table,
     footnotes,
     header,
+    headline,
     population,
     print_table,
     to_markdown,
@@ -126,6 +127,61 @@ def test_headline_measures_come_first_and_all_are_there(results, task):
     names = [line.measure.name for line in table.lines]
     assert tuple(names[: len(HEADLINE[task])]) == HEADLINE[task]
     assert sorted(names) == sorted(MEASURES)
+
+
+def test_uncertainty_has_mean_and_t_test_in_detection_too(results):
+    before, after = (0.2, 0.3, 0.7), (0.1, 0.1, 0.4)
+    frame = results(
+        {
+            "base": {f"P{i}": {"tpr": [0.5], "mean_sd_detected": [v]} for i, v in enumerate(before)},
+            "tuned": {f"P{i}": {"tpr": [0.5], "mean_sd_detected": [v]} for i, v in enumerate(after)},
+        },
+        task=Task.DETECTION,
+    )
+    table = _table(frame, Task.DETECTION)
+    # Differences -0.1, -0.2, -0.3, as in the segmentation by hand above.
+    assert _texts(table.lines[1]) == [
+        *("Mean SD, detected lesions ↓", "0.400 (0.265)", "0.200 (0.173)", "-0.200 (0.100)", "0.074"),
+    ]
+    assert footnotes(table)[:2] == [
+        "Median [first to third quartile] over patients; p: Wilcoxon signed-rank test.",
+        "Mean SD, detected lesions: mean (SD) over patients; p: paired Student's t-test.",
+    ]
+
+
+def test_a_table_of_one_variant_has_no_test_to_name(results):
+    table = _table(results({"base": _patients(BASE)}))
+    assert footnotes(table) == ["Mean (SD) over patients."]
+
+
+def test_the_headline_leaves_out_what_no_patient_has_and_says_so(results):
+    def one(small, large, h95):
+        return {"A": {"dsc": [0.5], "tpr_small": [small], "tpr_large": [large], "h95_mm": [h95]}}
+
+    nan = math.nan
+    table = _table(results({"base": one(nan, nan, nan), "tuned": one(nan, 1.0, nan)}))
+    short = headline(table)
+    # A measure that one variant has stays, and so does everything in the whole table.
+    assert [line.measure.name for line in short.lines] == ["dsc", "tpr_large"]
+    assert footnotes(short)[-1] == (
+        "Undefined for every patient, and left out: H95 (mm); TPR, small lesions (no lesion below 0.01 mL)."
+    )
+    assert {line.measure.name for line in table.lines} == {"dsc", "h95_mm", "tpr_small", "tpr_large"}
+    assert not any("left out" in note for note in footnotes(table))
+
+
+def test_the_headline_says_where_no_lesion_is_large(results):
+    values = {"A": {"tpr": [0.5], "tpr_large": [math.nan]}}
+    table = _table(results({"base": values, "tuned": values}, task=Task.DETECTION), Task.DETECTION)
+    assert footnotes(headline(table))[-1].endswith(
+        "left out: TPR, large lesions (no lesion of 1 mL or more)."
+    )
+
+
+@pytest.mark.parametrize("measures", [{"volume_ml": [1.0]}, {"dsc": [math.nan], "volume_ml": [1.0]}])
+def test_a_headline_without_any_of_its_measures_is_the_whole_table(results, measures):
+    table = _table(results({"base": {"A": measures}}))
+    assert headline(table) == table
 
 
 def test_several_variants_have_their_own_columns(results):

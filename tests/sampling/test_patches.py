@@ -226,5 +226,5 @@ def test_a_batch_is_its_patches_one_by_one(slices: Slices) -> None:
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(changes: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=f"patches.{next(iter(changes))}"):
+    with pytest.raises(InputError, match=rf"PatchConfig\.{next(iter(changes))}"):
         PatchConfig(**changes)

@@ -289,5 +289,5 @@ def test_a_loss_that_is_not_a_number_is_refused(
     ("name", "value"), [("iterations", -1), ("learning_rate", 0.0), ("class_weights", (0.0, 1.0))]
 )
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
-    with pytest.raises(InputError, match=rf"finetune\.settings\.{name}"):
+    with pytest.raises(InputError, match=rf"FinetuneConfig\.{name}"):
         FinetuneConfig(**{name: value})
