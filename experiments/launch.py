@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 IDENTITY = "identity.json"
 DONE = "done.json"
+PACKAGES = ("psft_jax", "jax", "flax", "optax", "numpy")
 
 
 def register_resolvers(kind: type[RunConfig], stage: str) -> None:
@@ -88,6 +90,8 @@ def errors_as_sentences() -> Iterator[None]:
     except InputError as error:
         logger.debug("where it happened", exc_info=True)
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: repeat the command to go on where it stopped")
 
 
 @contextmanager
@@ -120,24 +124,26 @@ def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterat
         inputs: what the run starts from and its configuration only names, such as a base CNN's SHA-256.
 
     Raises:
-        InputError: the folder holds a run of another configuration, or from other inputs.
+        InputError: the folder holds a run of another configuration, or from other inputs, or another process
+            is writing to it.
     """
     folder = run_folder(config, stage)
-    identity = {"configuration": config_hash(config), **inputs}
-    if config.overwrite:
-        _put_aside(folder)
-    if (folder / IDENTITY).exists():
-        _check_same(folder, identity)
-    if (folder / DONE).exists():
-        logger.info("already finished: %s (overwrite=true runs it again)", folder)
-        yield Run(folder, finished=True)
-        return
-    _write(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain(config))))
-    _write(folder / IDENTITY, json.dumps(identity, indent=2))
-    yield Run(folder, finished=False)
-    packages = ("psft_jax", "jax", "flax", "optax", "numpy")
-    _write(folder / DONE, json.dumps({name: importlib.metadata.version(name) for name in packages}, indent=2))
-    shutil.rmtree(_aside(folder), ignore_errors=True)
+    with _alone(folder):
+        identity = {"configuration": config_hash(config), **inputs}
+        if config.overwrite:
+            _put_aside(folder)
+        if (folder / IDENTITY).exists():
+            _check_same(folder, identity)
+        if (folder / DONE).exists():
+            logger.info("already finished: %s (overwrite=true runs it again)", folder)
+            yield Run(folder, finished=True)
+            return
+        _write(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain(config))))
+        _write(folder / IDENTITY, json.dumps(identity, indent=2))
+        yield Run(folder, finished=False)
+        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+        _write(folder / DONE, json.dumps(versions, indent=2))
+        shutil.rmtree(_aside(folder), ignore_errors=True)
 
 
 def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) -> Tracker:
@@ -150,6 +156,26 @@ def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) 
         tags=(cohort.name, config.task.kind.value, cohort.provenance.value),
         settings=plain(config),
     )
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep every other process away from a run's folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            folder,
+            found="another process at work on this run",
+            expected="one process a run",
+            remedy="Wait until it has finished, or choose another name=.",
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,6 +12,7 @@ import jax
 import nibabel as nib
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from experiments import finetune, patient, train_base
 from experiments.datasets import load_cohort
@@ -159,7 +160,7 @@ def test_one_failing_patient_loses_no_other(
     monkeypatch.setattr(patient, "finetune", broken)
     with pytest.raises(InputError, match=rf"1 of 2 patients that failed: {first}"):
         finetune.run(config)
-    (run,) = (tmp_path / "finetune").iterdir()
+    (run,) = (path for path in (tmp_path / "finetune").iterdir() if path.is_dir())
     assert set(read_results(run / "results.csv")["patient"]) == {second}
     assert not (run / "done.json").exists()
     monkeypatch.undo()
@@ -252,10 +253,9 @@ def test_wrong_inputs_leave_an_earlier_run_as_it_was(
 def test_a_base_that_was_trained_again_is_another_base(
     tuned: tuple[str, Path, Path, Path], tmp_path: Path
 ) -> None:
-    dataset, out, _, _ = tuned
-    base = train_base.run(tiny_training(dataset, tmp_path, "name=base"))
-    shutil.rmtree(base)
-    shutil.copytree(next((out / "train_base").iterdir()), base)
+    dataset, _, original, _ = tuned
+    base = tmp_path / "train_base" / "base"
+    shutil.copytree(original, base)
     config = tiny_finetuning(dataset, tmp_path, base, "name=mine", "finetune.settings.iterations=0")
     run = finetune.run(config)
     results = read_results(run / "results.csv").drop(columns="variant")
@@ -287,3 +287,12 @@ def test_a_full_disk_is_told_in_a_sentence(
     monkeypatch.setattr("psft_jax.tracking.Tracker.rewind", lambda *_: None)
     with pytest.raises(InputError, match="a full disk"), refused_by_disk(out):
         train_base.run(tiny_training(dataset, out, "name=full"))
+
+
+def test_two_processes_do_not_write_to_one_run(tuned: tuple[str, Path, Path, Path]) -> None:
+    dataset, out, base, run = tuned
+    with (
+        FileLock(run.with_name(f".{run.name}.lock")),
+        pytest.raises(InputError, match="another process at work"),
+    ):
+        finetune.run(tiny_finetuning(dataset, out, base))
