@@ -11,7 +11,7 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
@@ -183,5 +183,9 @@ def _start_wandb(
             ),
         )
     except wandb.errors.Error as error:
+        if online:
+            logger.warning("W&B did not start (%s): recorded offline, for wandb sync to send", error)
+            offline = replace(config, mode=TrackingMode.OFFLINE)
+            return _start_wandb(folder, offline, name, job_type, tags, settings)
         logger.warning("W&B did not start (%s): the run is recorded in %s only", error, folder)
         return None

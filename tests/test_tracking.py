@@ -6,6 +6,7 @@ import builtins
 import json
 import logging
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,28 @@ def test_without_wandb_the_run_goes_on(
         track.log(1, {"loss": 1.0})
     assert "wandb is not installed" in caplog.text
     assert json.loads((tmp_path / METRICS).read_text()) == {"step": 1, "loss": 1.0}
+
+
+def test_online_without_a_key_is_recorded_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tried = []
+
+    class Refusal(Exception):  # noqa: N818 - a stand-in for wandb.errors.Error
+        pass
+
+    def init(mode: str, **_: Any) -> Any:
+        tried.append(mode)
+        if mode == "online":
+            raise Refusal("No API key configured")
+        return types.SimpleNamespace(log=lambda *_, **__: None, finish=lambda **_: None)
+
+    stand_in = types.SimpleNamespace(
+        init=init, Settings=lambda **_: None, errors=types.SimpleNamespace(Error=Refusal)
+    )
+    monkeypatch.setitem(sys.modules, "wandb", stand_in)
+    online = TrackingConfig(mode=TrackingMode.ONLINE)
+    with caplog.at_level(logging.WARNING), tracker(tmp_path, online) as track:
+        track.log(1, {"loss": 1.0})
+    assert tried == ["online", "offline"]
+    assert "No API key configured" in caplog.text

@@ -136,10 +136,14 @@ def comparison_table(
 
 
 def headline(table: Comparison) -> Comparison:
-    """The measures of ``HEADLINE`` alone, without those undefined for every patient; all if none is left."""
+    """The measures of ``HEADLINE`` alone, without those undefined for every patient.
+
+    All measures where the uncertainty alone would be left, as without a reference: then volumes and counts
+    are what there is to read.
+    """
     chosen = [line for line in table.lines if line.measure.name in HEADLINE[table.task]]
     lines = tuple(line for line in chosen if _defined(line))
-    if not lines:
+    if {line.measure.name for line in lines} <= {"max_sd"}:
         return table
     return replace(table, lines=lines, left_out=tuple(c.measure for c in chosen if not _defined(c)))
 
