@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from psft_jax.errors import InputError
@@ -102,6 +103,15 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
             _flush(path.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def sha256_of(files: Iterable[Path]) -> str:
+    """SHA-256 of the bytes of files, in their order."""
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

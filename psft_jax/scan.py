@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -160,11 +161,19 @@ class Scan:
 
 @dataclass(frozen=True)
 class Visit:
-    """A scan that is loaded (or generated) when it is needed, so that a cohort may be larger than memory."""
+    """A scan that is loaded (or generated) when it is needed, so that a cohort may be larger than memory.
+
+    Args:
+        subject: the patient's identifier.
+        session: the visit's identifier.
+        load: reads or makes the scan.
+        files: what it reads; none for a scan that is generated.
+    """
 
     subject: str
     session: str
     load: Callable[[], Scan]
+    files: tuple[Path, ...] = ()
 
     def map(self, transform: Callable[[Scan], Scan]) -> Visit:
         """The same visit with ``transform`` applied after loading."""

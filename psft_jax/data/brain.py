@@ -31,9 +31,14 @@ class BrainFiles:
     t1: Path
     lesion: Path | None
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        return tuple(file for file in (self.flair, self.t1, self.lesion) if file is not None)
+
     def missing(self) -> list[Path]:
         """Those of the files that do not exist."""
-        return [f for f in (self.flair, self.t1, self.lesion) if f is not None and not f.is_file()]
+        return [file for file in self.files if not file.is_file()]
 
     def load(self) -> Scan:
         """Read the files into a scan.
@@ -50,7 +55,7 @@ class BrainFiles:
 
     def visit(self) -> Visit:
         """The visit, loaded when it is needed."""
-        return Visit(self.subject, self.session, self.load)
+        return Visit(self.subject, self.session, self.load, self.files)
 
 
 def check_complete(root: Path, visits: list[BrainFiles]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool
 
-from psft_jax.evaluation.objects import Matching
+from psft_jax.objects import Matching
 
 
 def true_positive_rate(matching: Matching) -> float:

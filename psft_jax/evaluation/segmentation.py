@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from psft_jax.evaluation.objects import Matching
+from psft_jax.objects import Matching
 from psft_jax.scan import Mask
 
 IN_PLANE_SQUARE = np.ones((1, 3, 3), dtype=bool)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import ndimage
 
-from psft_jax.evaluation.objects import Matching
+from psft_jax.objects import Matching
 from psft_jax.scan import Mask, Volume
 
 

@@ -91,6 +91,7 @@ class Pool(NamedTuple):
     slice_index: Int[Array, " n"]
     centres: Float[Array, "n 2"]
     n_patches: Int[Array, ""]
+    weights: dict[str, Float[Array, "s y x"]]
 
 
 class Draw(NamedTuple):
@@ -103,10 +104,12 @@ class Draw(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Patches: the two sequences (B, P, P, C) and the lesion fraction of each pixel (B, P, P)."""
+    """Patches: the two sequences (B, P, P, C), the lesion fraction of each pixel (B, P, P), and the pool's
+    weight maps, cut as the labels are."""
 
     images: tuple[Float[Array, "b p p c0"], Float[Array, "b p p c1"]]
     lesion: Float[Array, "b p p"]
+    weights: dict[str, Float[Array, "b p p"]]
 
 
 def make_pool(slices: Slices, centres: Callable[[Box], Centres]) -> Pool:
@@ -125,6 +128,7 @@ def make_pool(slices: Slices, centres: Callable[[Box], Centres]) -> Pool:
         padded(slice_index, extra * per_slice),
         padded(positions, extra * per_slice),
         jnp.asarray(len(positions)),
+        {name: padded(weights, extra) for name, weights in slices.weights.items()},
     )
 
 
@@ -167,4 +171,6 @@ def _cut(pool: Pool, config: PatchConfig, chosen: Draw) -> Batch:
 
     by_channel = jax.vmap(partial(sample, order=1), in_axes=-1, out_axes=-1)
     first, second = (by_channel(images[z]) for images in pool.images)
-    return Batch((first, second), sample(pool.lesion[z], order=1 if config.linear_labels else 0))
+    label_order = 1 if config.linear_labels else 0
+    weights = {name: sample(maps[z], label_order) for name, maps in pool.weights.items()}
+    return Batch((first, second), sample(pool.lesion[z], label_order), weights)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -24,12 +24,14 @@ class Slices:
         lesion: (S, Y, X) float32, 1 inside a lesion.
         boxes: (S, 4) organ box of each slice: first row, last row + 1, first column, last column + 1.
         names: of each slice, ``subject_session:z``.
+        weights: (S, Y, X) float32 maps by name, that weigh each pixel in the loss.
     """
 
     images: tuple[Float[np.ndarray, "s y x c0"], Float[np.ndarray, "s y x c1"]]
     lesion: Float[np.ndarray, "s y x"]
     boxes: Int[np.ndarray, "s 4"]
     names: tuple[str, ...]
+    weights: Mapping[str, Float[np.ndarray, "s y x"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -42,6 +44,7 @@ class Slices:
             self.lesion[indices],
             self.boxes[indices],
             tuple(self.names[i] for i in indices),
+            {name: weights[indices] for name, weights in self.weights.items()},
         )
 
 
@@ -86,7 +89,8 @@ def slices_of(scan: Scan, positions: Int[np.ndarray, " n"]) -> Slices:
 def stack(parts: Iterable[Slices]) -> Slices:
     """Slices of several scans on one frame, as large as the largest of them.
 
-    Smaller slices are padded at their end with their edge (background), so boxes stay where they are.
+    Smaller slices are padded at their end with their edge (background), so boxes stay where they are. All
+    parts have the same weight maps.
     """
     parts = list(parts)
     rows = max(p.lesion.shape[1] for p in parts)
@@ -104,6 +108,10 @@ def stack(parts: Iterable[Slices]) -> Slices:
         np.concatenate([padded(p.lesion) for p in parts]),
         np.concatenate([p.boxes for p in parts]),
         tuple(name for p in parts for name in p.names),
+        {
+            name: np.concatenate([padded(p.weights[name], mode="edge") for p in parts])
+            for name in parts[0].weights
+        },
     )
 
 

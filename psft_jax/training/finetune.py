@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -20,50 +20,17 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.errors import InputError, check_fields
+from psft_jax.errors import InputError
 from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
 from psft_jax.model.network import Network, Tree, Variables
 from psft_jax.sampling.patches import Batch, PatchConfig, Pool, draw, extract, make_pool
 from psft_jax.sampling.positions import corner_centres
-from psft_jax.sampling.slices import lesion_slices, slices_of
-from psft_jax.scan import Scan
+from psft_jax.sampling.selection import SliceSelection
 from psft_jax.training.features import feature_bank, look_up
 from psft_jax.training.losses import weighted_cross_entropy
-
-
-@dataclass(frozen=True)
-class FinetuneConfig:
-    """One variant of fine-tuning; the defaults are the paper's (section 2.3).
-
-    Args:
-        iterations: optimiser steps; 0 leaves the base network as it is.
-        learning_rate: of Adam.
-        class_weights: of background and lesion in the loss. A weight of 5 draws the head towards larger
-            masks, a weight of 1 towards tighter ones.
-        scope: which parameters train.
-        patches: how patches are cut.
-
-    Raises:
-        InputError: a number is out of its range.
-    """
-
-    iterations: int = 100
-    learning_rate: float = 1e-4
-    class_weights: tuple[float, float] = (1.0, 5.0)
-    scope: Scope = Scope.LAST2
-    patches: PatchConfig = field(default_factory=PatchConfig)
-
-    def __post_init__(self) -> None:
-        background, lesion = self.class_weights
-        check_fields(
-            self,
-            {
-                "iterations": (self.iterations >= 0, "0 (the base network) or more"),
-                "learning_rate": (self.learning_rate > 0, "more than 0"),
-                "class_weights": (background > 0 and lesion > 0, "two weights of more than 0"),
-            },
-            remedy="See conf/finetune/paper.yaml for the paper's values.",
-        )
+from psft_jax.training.material import Annotated, tuning_slices
+from psft_jax.training.settings import FinetuneConfig
+from psft_jax.training.weighting import Weighting
 
 
 class Tuned(NamedTuple):
@@ -84,17 +51,19 @@ class _State(NamedTuple):
 def finetune(
     network: Network,
     base: Variables,
-    baseline: Scan,
+    name: str,
+    scans: Sequence[Annotated],
     variants: Sequence[FinetuneConfig],
     *,
     seed: int,
 ) -> list[Tuned]:
-    """Fine-tune the base CNN to one patient.
+    """Fine-tune the base CNN to one patient's baseline (or, for comparison, to several patients' scans).
 
     Args:
         network: the architecture.
         base: the base CNN; left as it is.
-        baseline: the patient's annotated, normalised baseline scan.
+        name: the patient; names the random stream, messages and progress.
+        scans: the patient's baseline alone, or all scans to tune to.
         variants: the settings to tune with.
         seed: of the patches and the dropout; the same for every variant.
 
@@ -102,24 +71,25 @@ def finetune(
         A network for each variant, in their order. A frozen trunk is the base's own arrays, not a copy.
 
     Raises:
-        InputError: the scan has no lesion or other channels than the network, or a loss is not finite.
+        InputError: a scan has no lesion or other channels than the network, or a loss is not finite.
+        ValueError: a variant needs the base CNN's result on a scan, and it is missing.
     """
-    network.check_channels(baseline)
-    slices = slices_of(baseline, lesion_slices(baseline))
+    for scan, _ in scans:
+        network.check_channels(scan)
     runs: dict[FinetuneConfig, list[int]] = defaultdict(list)
     for variant in variants:
         runs[replace(variant, iterations=0)].append(variant.iterations)
-    groups: dict[PatchConfig, list[FinetuneConfig]] = defaultdict(list)
+    groups: dict[tuple[PatchConfig, SliceSelection], list[FinetuneConfig]] = defaultdict(list)
     for run in runs:
-        groups[run.patches].append(run)
+        groups[run.patches, run.slices].append(run)
 
     tuned: dict[FinetuneConfig, Tuned] = {}
     total = sum(max(max(runs[run]) for run in group) for group in groups.values())
-    with tqdm(total=total, desc=f"fine-tuning {baseline.subject}", unit="it", leave=False) as bar:
-        for patches, group in groups.items():
-            pool = make_pool(slices, partial(corner_centres, patch=patches.size))
+    with tqdm(total=total, desc=f"fine-tuning {name}", unit="it", leave=False) as bar:
+        for (patches, _), group in groups.items():
+            pool = make_pool(tuning_slices(scans, group), partial(corner_centres, patch=patches.size))
             snapshots = {run: frozenset(runs[run]) for run in group}
-            tuned |= _train_group(network, base, pool, snapshots, seed, baseline.subject, bar)
+            tuned |= _train_group(network, base, pool, snapshots, seed, name, bar)
     return [tuned[variant] for variant in variants]
 
 
@@ -129,7 +99,7 @@ def _train_group(
     pool: Pool,
     snapshots: dict[FinetuneConfig, frozenset[int]],
     seed: int,
-    subject: str,
+    name: str,
     bar: tqdm[Any],
 ) -> dict[FinetuneConfig, Tuned]:
     """Train runs that draw the same patches, and keep each after the iterations that are asked for."""
@@ -139,7 +109,7 @@ def _train_group(
     bank = None
     if not all(run.scope.trains_trunk for run in snapshots):
         bank = feature_bank(network, base, pool, patches, draws=longest * patches.batch)
-    key = rng.key(seed, "finetune", subject)
+    key = rng.key(seed, "finetune", name)
     states = {run: _start(base, run) for run in snapshots}
     losses: dict[FinetuneConfig, list[float]] = {run: [] for run in snapshots}
     tuned: dict[FinetuneConfig, Tuned] = {}
@@ -158,7 +128,7 @@ def _train_group(
             losses[run].append(float(loss))
         if not np.isfinite(new).all():
             raise InputError(
-                f"fine-tuning of {subject}, iteration {step + 1}",
+                f"fine-tuning of {name}, iteration {step + 1}",
                 found="a loss that is not a number",
                 expected="a finite loss",
                 remedy="Lower finetune.settings.learning_rate, or look at the baseline's intensities.",
@@ -239,7 +209,8 @@ def _update(
                 variables, features, train_norm=scope.trains_head_norm, dropout_key=dropout_key
             )
             batch_stats = {"head": head_stats}
-        return weighted_cross_entropy(logits, batch.lesion, run.class_weights), batch_stats
+        weights = run.class_weights if run.weighting is Weighting.NONE else batch.weights[run.weighting]
+        return weighted_cross_entropy(logits, batch.lesion, weights), batch_stats
 
     (loss, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
     updates, optimiser = _optimiser(state.params, run).update(gradient, state.optimiser, state.params)

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from skimage import measure
 
 from psft_jax.evaluation.detection import f1, false_positives, precision, rate_by_size, true_positive_rate
-from psft_jax.evaluation.objects import Matching, match
+from psft_jax.objects import Matching, match
 
 shapes = st.tuples(*[st.integers(1, 6)] * 3)
 two_masks = shapes.flatmap(lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape)))

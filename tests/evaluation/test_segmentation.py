@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from psft_jax.evaluation.objects import match
+from psft_jax.objects import match
 from psft_jax.evaluation.segmentation import (
     absolute_volume_difference,
     dice,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import measure
 
-from psft_jax.evaluation.objects import match
+from psft_jax.objects import match
 from psft_jax.evaluation.uncertainty import maximum_sd, mean_sd_of_detected
 
 EMPTY = np.zeros((1, 1, 10), bool)

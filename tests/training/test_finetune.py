@@ -20,8 +20,10 @@ from psft_jax.sampling.positions import corner_centres
 from psft_jax.sampling.slices import lesion_slices, slices_of
 from psft_jax.scan import Scan
 from psft_jax.training import features
-from psft_jax.training.finetune import FinetuneConfig, Tuned, _start, finetune
+from psft_jax.training.finetune import Tuned, _start, finetune
 from psft_jax.training.losses import weighted_cross_entropy
+from psft_jax.training.material import Annotated
+from psft_jax.training.settings import FinetuneConfig
 
 Fingerprints = Callable[[Any], dict[str, str]]
 MakeScan = Callable[..., Scan]
@@ -43,7 +45,8 @@ def settings(small_patches: PatchConfig) -> FinetuneConfig:
 @pytest.fixture(scope="module")
 def tune(tiny: Network, base: Variables, make_scan: MakeScan) -> Callable[..., list[Tuned]]:
     def run(*variants: FinetuneConfig, seed: int = 1, **changes: Any) -> list[Tuned]:
-        return finetune(tiny, base, make_scan(**changes), variants, seed=seed)
+        scan = make_scan(**changes)
+        return finetune(tiny, base, scan.subject, [Annotated(scan)], variants, seed=seed)
 
     return run
 

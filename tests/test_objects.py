@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import measure
 
-from psft_jax.evaluation.objects import label_objects, match
+from psft_jax.objects import label_objects, match
 
 masks = arrays(bool, st.tuples(*[st.integers(1, 6)] * 3))
 
