@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,12 +24,15 @@ from psft_jax.model.config import PNetConfig
 from psft_jax.scan import Task
 from psft_jax.tracking import TrackingConfig
 from psft_jax.training.base import TrainConfig
-from psft_jax.training.finetune import FinetuneConfig
+from psft_jax.training.saved import RECORD
+from psft_jax.training.settings import FinetuneConfig
 
 T = TypeVar("T")
 
-NOT_HASHED = ("out", "name", "overwrite", "tracking", "hardware")
+NOT_HASHED = ("out", "name", "overwrite", "tracking", "hardware", "sweep")
 """What does not change a run's results, and so does not make it another run."""
+LONGEST_NAME = 80
+"""Characters of a folder's name that say how the run differs from the paper's."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +79,57 @@ class ModelConfig:
     pnet: PNetConfig
 
 
+class TunedOn(StrEnum):
+    """Whose scans the head is tuned on; all but the first are controls: is a gain the patient's own?"""
+
+    OWN = "own"
+    """The patient's own baseline: the method."""
+    OTHER = "other"
+    """The baseline of another test patient, another one for each seed; where there is no other test patient,
+    a scan of a training patient."""
+    TRAINING = "training"
+    """All scans of the training patients, which the base CNN has seen already."""
+
+
 @dataclass(frozen=True)
 class TuneConfig:
-    """Fine-tuning: the name of its preset, and its numbers."""
+    """Fine-tuning.
+
+    Args:
+        name: of its preset.
+        settings: its numbers.
+        tuned_on: the patient's own baseline, or a control.
+        tune_threshold: choose the threshold on the probability that is best on the patient's baseline.
+    """
 
     name: str
     settings: FinetuneConfig
+    tuned_on: TunedOn = TunedOn.OWN
+    tune_threshold: bool = False
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """What differs from the paper's setting, in words."""
+        controls = {TunedOn.OTHER: "on another patient", TunedOn.TRAINING: "on the training patients"}
+        return (
+            *([controls[self.tuned_on]] if self.tuned_on in controls else []),
+            *self.settings.differences,
+            *(["threshold tuned"] if self.tune_threshold else []),
+        )
+
+    @property
+    def variant(self) -> str:
+        """What results call it; unique to the setting."""
+        return "fine-tuned" + (f" ({', '.join(self.differences)})" if self.differences else "")
+
+
+class Outputs(StrEnum):
+    """What a patient's folder holds beside the results."""
+
+    FULL = "full"
+    """Volumes, pictures and the tuned network."""
+    RESULTS = "results"
+    """Nothing: enough for the tables of an ablation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,16 +182,41 @@ class FinetuneRun(RunConfig):
         finetune: the fine-tuning.
         monte_carlo_samples: dropout samples of the uncertainty (section 3.6); 0 for none.
         patients: only these test patients; all without one.
+        outputs: also volumes, pictures and the tuned network of each patient, or results alone.
+        sweep: the ablation that the run is part of, for W&B.
     """
 
     base: str
     finetune: TuneConfig
     monte_carlo_samples: int = 25
     patients: tuple[str, ...] = ()
+    outputs: Outputs = Outputs.FULL
+    sweep: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_samples(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun(FinetuneRun):
+    """``python -m experiments.study``: the runs of several ablations at once.
+
+    Args:
+        ablations: names of files under ``conf/ablation``.
+        seeds: each of the runs once with each of them, in place of ``seed``.
+    """
+
+    ablations: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        valid = {
+            "ablations": (len(self.ablations) > 0, "at least one of those under conf/ablation"),
+            "seeds": (len(self.seeds) > 0 and min(self.seeds) >= 0, "at least one, each 0 or more"),
+        }
+        check_fields(self, valid, remedy="For instance ablations=[iterations,slices] seeds=[0,1,2].")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,21 +285,28 @@ def plain(config: Any) -> dict[str, Any]:
 
 
 def config_hash(config: RunConfig) -> str:
-    """Eight hexadecimal digits that name everything in a configuration that can change the results."""
+    """Eight hexadecimal digits that name everything in a configuration that can change the results.
+
+    A base CNN counts by what it is, not by the words that lead to its folder.
+    """
     values = {key: value for key, value in plain(config).items() if key not in NOT_HASHED}
+    if isinstance(config, FinetuneRun):
+        record = Path(config.base) / RECORD
+        values["base"] = json.loads(record.read_bytes())["sha256"] if record.is_file() else config.base
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def run_folder(config: RunConfig, stage: str) -> Path:
-    """Where a run writes: ``out/STAGE/NAME``, by default of dataset, model or fine-tuning, and hash."""
+    """Where a run writes: ``out/STAGE/NAME``, by default of dataset, model or fine-tuning, seed, and hash."""
     if config.name is not None:
         return Path(config.out) / stage / config.name
     parts: list[str] = [config.dataset.source]
     if isinstance(config, TrainBaseRun):
         parts.append(config.model.name)
     if isinstance(config, FinetuneRun):
-        parts.append(config.finetune.name)
-    return Path(config.out) / stage / "-".join([*parts, config_hash(config)])
+        told = "_".join(config.finetune.differences) or "paper"
+        parts.append(re.sub(r"[^\w.]+", "_", told)[:LONGEST_NAME].rstrip("_"))
+    return Path(config.out) / stage / "-".join([*parts, f"seed{config.seed}", config_hash(config)])
 
 
 def _check_samples(config: FinetuneRun | DemoRun) -> None:

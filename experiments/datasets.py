@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,13 +14,14 @@ from psft_jax.data.normalise import normalise
 from psft_jax.errors import InputError
 from psft_jax.phantoms.brain import BrainPhantomSettings, brain_cohort
 from psft_jax.phantoms.liver import LiverPhantomSettings, liver_cohort
-from psft_jax.scan import Cohort
+from psft_jax.scan import Cohort, Provenance
 
 
 @dataclass(frozen=True)
 class BrainPhantomDataset:
     """Generated brains with white matter hyperintensities."""
 
+    provenance: ClassVar[Provenance] = Provenance.PHANTOM
     source: Literal["phantom_brain"] = "phantom_brain"
     phantom: BrainPhantomSettings = field(default_factory=BrainPhantomSettings)
 
@@ -39,6 +40,7 @@ class LiverPhantomDataset:
         dce_channels: the averages of six breath holds, or all 16 phases.
     """
 
+    provenance: ClassVar[Provenance] = Provenance.PHANTOM
     source: Literal["phantom_liver"] = "phantom_liver"
     phantom: LiverPhantomSettings = field(default_factory=LiverPhantomSettings)
     dce_channels: DCEChannels = DCEChannels.BREATH_HOLDS
@@ -58,6 +60,7 @@ class MSLesSegDataset:
         open_ms: a folder of the Ljubljana MS database (MNI files), whose patients also train.
     """
 
+    provenance: ClassVar[Provenance] = Provenance.REAL
     source: Literal["mslesseg"] = "mslesseg"
     root: str | None = None
     open_ms: str | None = None

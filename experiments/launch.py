@@ -34,6 +34,10 @@ logger = logging.getLogger(__name__)
 CONFIG = "config.yaml"
 IDENTITY = "identity.json"
 DONE = "done.json"
+REFUSED = ".refused"
+"""Where Hydra logs a job of a multirun whose configuration is refused."""
+BASE_CNN = "base CNN"
+"""What an identity calls the base CNN that a run starts from."""
 PACKAGES = ("psft_jax", "jax", "flax", "optax", "numpy")
 
 
@@ -45,20 +49,30 @@ def register_resolvers(kind: type[RunConfig], stage: str) -> None:
         stage: the folder of the command's runs.
     """
 
-    def folder(_root_: DictConfig) -> Path:
+    def folder(composed: DictConfig) -> Path:
+        path = run_folder(parse(_without_hydra(composed), kind), stage)
+        _check_place(path)
+        return path
+
+    def path_of_run(composed: DictConfig) -> str:
         # Hydra asks for the folder before it runs the task, so this is where a wrong value first shows.
         with errors_as_sentences():
-            path = run_folder(parse(_without_hydra(_root_), kind), stage)
-            _check_place(path)
-            return path
+            return str(folder(composed))
+
+    def name_of_job(composed: DictConfig) -> str:
+        # In a multirun the job itself tells what is wrong, and the others go on.
+        try:
+            return folder(composed).name
+        except InputError:
+            return REFUSED
 
     def in_data(name: str) -> str | None:
         root = os.environ.get("PSFT_DATA")
         return str(Path(root) / name) if root else None
 
     resolvers: dict[str, Callable[..., Any]] = {
-        "run_folder": lambda _root_: str(folder(_root_)),
-        "run_name": lambda _root_: folder(_root_).name,
+        "run_folder": lambda _root_: path_of_run(_root_),
+        "run_name": lambda _root_: name_of_job(_root_),
         "in_data": in_data,
     }
     for name, resolver in resolvers.items():
@@ -114,9 +128,10 @@ class Run:
 
 @contextmanager
 def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterator[Run]:
-    """The run's folder, ready to write to. On leaving without an error the run is marked as finished.
+    """The run's folder, ready to write to, until ``finish`` marks it as finished.
 
-    What ``overwrite`` replaces is put aside first, and deleted when the new run is finished.
+    What ``overwrite`` replaces is put aside first, and deleted when the new run is finished. A finished run
+    with more inputs than before (another patient) is not finished any more; what it holds is kept.
 
     Args:
         config: the run.
@@ -132,18 +147,22 @@ def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterat
         identity = {"configuration": config_hash(config), **inputs}
         if config.overwrite:
             _put_aside(folder)
-        if (folder / IDENTITY).exists():
-            _check_same(folder, identity)
-        if (folder / DONE).exists():
+        known = _known_identity(folder, identity)
+        if (folder / DONE).exists() and identity.keys() <= known.keys():
             logger.info("already finished: %s (overwrite=true runs it again)", folder)
             yield Run(folder, finished=True)
             return
         _write(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain(config))))
-        _write(folder / IDENTITY, json.dumps(identity, indent=2))
+        _write(folder / IDENTITY, json.dumps({**known, **identity}, indent=2))
+        (folder / DONE).unlink(missing_ok=True)
         yield Run(folder, finished=False)
-        versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-        _write(folder / DONE, json.dumps(versions, indent=2))
-        shutil.rmtree(_aside(folder), ignore_errors=True)
+
+
+def finish(folder: Path) -> None:
+    """Mark a run as finished: the same command will find it and not run it again."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    _write(folder / DONE, json.dumps(versions, indent=2))
+    shutil.rmtree(_aside(folder), ignore_errors=True)
 
 
 def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) -> Tracker:
@@ -207,16 +226,24 @@ def _put_aside(folder: Path) -> None:
             path.unlink()
 
 
-def _check_same(folder: Path, identity: Mapping[str, str]) -> None:
-    found = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
+def _known_identity(folder: Path, identity: Mapping[str, str]) -> dict[str, str]:
+    """What the run in a folder was made from; nothing where there is none yet.
+
+    Raises:
+        InputError: something of it is not what it is now.
+    """
+    if not (folder / IDENTITY).exists():
+        return {}
+    known: dict[str, str] = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
     for what, value in identity.items():
-        if found.get(what) != value:
+        if known.get(what, value) != value:
             raise InputError(
                 folder,
-                found=f"a run of another {what} ({str(found.get(what))[:8]})",
-                expected=f"this {what} ({value[:8]})",
+                found=f"a run with another {what} ({known[what][:8]})",
+                expected=f"the {what} as it is now ({value[:8]})",
                 remedy="Choose another name=, or overwrite=true to replace that run.",
             )
+    return known
 
 
 def _check_place(folder: Path) -> None:

@@ -1,78 +1,209 @@
-"""One test patient: fine-tune on the baseline, quantify the follow-up with and without, write the outcome."""
+"""One test patient: fine-tune, quantify the follow-up with and without, write the outcome of every run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from experiments.config import FinetuneRun
+import pandas as pd
+
+from experiments.config import FinetuneRun, Outputs, TuneConfig, TunedOn
+from experiments.heads import TRAINING_PATIENTS, Heads, Start, other_visit
 from psft_jax.data.nifti import write_volume
+from psft_jax.evaluation.calibration import calibration
+from psft_jax.evaluation.lesions import lesion_table
 from psft_jax.evaluation.measures import evaluate
-from psft_jax.evaluation.rows import Row, to_rows, write_results
+from psft_jax.evaluation.rows import (
+    CALIBRATION,
+    DETAILS,
+    LESIONS,
+    RESULTS,
+    SLICES,
+    TABLES,
+    UNCERTAINTY,
+    to_rows,
+    write_table,
+)
+from psft_jax.evaluation.slices import slice_table
+from psft_jax.evaluation.threshold import best_threshold
+from psft_jax.evaluation.uncertainty import sd_against_error
 from psft_jax.files import atomic_path
-from psft_jax.inference.postprocess import postprocess
 from psft_jax.inference.volume import Prediction, predict
-from psft_jax.model.network import Variables
+from psft_jax.objects import match
 from psft_jax.reporting.figures import save_figure
 from psft_jax.reporting.overlays import overlay_figure, sd_figure
-from psft_jax.scan import Cohort, Mask, Patient, Provenance, Scan
+from psft_jax.reporting.weight_map import weights_figure
+from psft_jax.scan import Mask, Patient, Provenance, Scan
 from psft_jax.training.checkpoints import save_tree
-from psft_jax.training.finetune import finetune
-from psft_jax.training.saved import BaseRecord
+from psft_jax.training.finetune import Tuned
+from psft_jax.training.material import Annotated
+from psft_jax.training.weighting import Weighting, voxel_weights
 
 BASE = "base"
 TUNED = "fine-tuned"
-RESULTS = "results.csv"
 LOSSES = "losses.json"
+TUNING = "tuning.json"
+PATIENTS = "patients"
 
 
-def quantify(
-    config: FinetuneRun, patient: Patient, record: BaseRecord, base: Variables, cohort: Cohort, folder: Path
-) -> None:
-    """Everything for one patient; ``results.csv`` comes last, so a folder that has one is complete.
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A run at work: its configuration and its folder."""
+
+    config: FinetuneRun
+    folder: Path
+
+    def home(self, subject: str) -> Path:
+        """The folder of a patient."""
+        return self.folder / PATIENTS / subject
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What one network makes of the follow-up, and how good that is: tables by their file's name."""
+
+    prediction: Prediction
+    mask: Mask
+    tables: Mapping[str, pd.DataFrame]
+
+
+def quantify(jobs: Sequence[Job], patient: Patient, start: Start, heads: Heads) -> None:
+    """Everything for one patient and one seed; ``results.csv`` comes last: a folder with one is complete.
 
     Args:
-        config: the run.
+        jobs: runs of one seed on the same cohort and base CNN.
         patient: a test patient.
-        record: what the base CNN is.
-        base: its variables.
-        cohort: the patient's.
-        folder: the patient's own, empty or not there yet.
+        start: base CNN and cohort.
+        heads: trains the networks.
     """
-    network = record.network
-    baseline, follow_up = patient.baseline.load(), patient.follow_up.load()
-    (tuned,) = finetune(network, base, baseline, [config.finetune.settings], seed=config.seed)
-    folder.mkdir(parents=True)
-    with atomic_path(folder / LOSSES) as temporary:
-        temporary.write_text(json.dumps([float(loss) for loss in tuned.losses]))
-    save_tree(folder / "network", tuned.variables._asdict())
+    seed = jobs[0].config.seed
+    tunes = [job.config.finetune for job in jobs]
+    needs_result = any(tune.settings.needs_result for tune in tunes)
+    baseline = start.annotated(patient.baseline, with_result=needs_result)
+    follow_up = patient.follow_up.load()
+    tuned = heads.of(patient, baseline, tunes, seed)
+    by_samples: dict[int, list[int]] = defaultdict(list)
+    for place, job in enumerate(jobs):
+        by_samples[job.config.monte_carlo_samples].append(place)
+    for samples, places in by_samples.items():
+        networks = [start.base, *(tuned[place].variables for place in places)]
+        base, *found = predict(start.network, networks, follow_up, samples=samples, seed=seed)
+        before = outcome(base, follow_up, start, BASE, seed)
+        for place, prediction in zip(places, found, strict=True):
+            threshold = tuned_threshold(tunes[place], tuned[place], baseline.scan, start)
+            variant = tunes[place].variant
+            after = outcome(prediction, follow_up, start, variant, seed, threshold=threshold)
+            _write(jobs[place], patient, baseline, follow_up, tuned[place], (before, after), start, threshold)
 
-    found = predict(
-        network, [base, tuned.variables], follow_up, samples=config.monte_carlo_samples, seed=config.seed
-    )
-    predictions = dict(zip((BASE, TUNED), found, strict=True))
-    masks = {
-        variant: postprocess(
-            p.probability, follow_up.organ, threshold=config.task.threshold, opening=config.task.opening
-        )
-        for variant, p in predictions.items()
+
+def tuned_threshold(tune: TuneConfig, tuned: Tuned, baseline: Scan, start: Start) -> float:
+    """The task's threshold, or, where the setting says so, the one that is best on the baseline."""
+    if not tune.tune_threshold:
+        return start.task.threshold
+    (prediction,) = predict(start.network, [tuned.variables], baseline)
+    return best_threshold(prediction.probability, baseline, start.task.kind, opening=start.task.opening)
+
+
+def outcome(
+    prediction: Prediction,
+    scan: Scan,
+    start: Start,
+    variant: str,
+    seed: int,
+    *,
+    threshold: float | None = None,
+) -> Outcome:
+    """Mask and measures of a prediction."""
+    task = start.task.kind
+    mask = start.found(prediction.probability, scan, threshold)
+    case: dict[str, Any] = {
+        "dataset": start.cohort.name,
+        "task": task,
+        "patient": scan.subject,
+        "session": scan.session,
+        "model": start.record.model_name,
+        "variant": variant,
+        "seed": seed,
     }
-    rows: list[Row] = []
-    for variant, prediction in predictions.items():
-        write_volumes(folder / variant, prediction, masks[variant], follow_up)
-        rows += to_rows(
-            evaluate(config.task.kind, masks[variant], follow_up, sd=prediction.sd),
-            dataset=cohort.name,
-            task=config.task.kind,
-            patient=patient.subject,
-            session=follow_up.session,
-            model=record.model_name,
-            variant=variant,
-            seed=config.seed,
-        )
-    write_figures(folder, follow_up, masks, predictions, cohort.provenance)
-    write_results(folder / RESULTS, rows)
+    measures = pd.DataFrame(to_rows(evaluate(task, mask, scan, sd=prediction.sd), **case))
+    details = details_of(prediction, mask, scan)
+    for table in details.values():
+        for place, (column, value) in enumerate(case.items()):
+            table.insert(place, column, value)
+    return Outcome(prediction, mask, {**details, RESULTS.file: measures})
+
+
+def details_of(prediction: Prediction, mask: Mask, scan: Scan) -> dict[str, pd.DataFrame]:
+    """What lies behind the measures, by the name of its file; what cannot be had is a table without rows."""
+    tables = {kind.file: pd.DataFrame(columns=list(kind.columns)) for kind in DETAILS}
+    if scan.lesion is None:
+        return tables
+    tables[LESIONS.file] = lesion_table(match(mask, scan.lesion), scan.spacing_mm, prediction.sd)
+    tables[SLICES.file] = slice_table(mask, scan.lesion)
+    tables[CALIBRATION.file] = calibration(prediction.probability, scan.lesion, scan.organ)
+    if prediction.sd is not None:
+        error = mask != scan.lesion
+        tables[UNCERTAINTY.file] = sd_against_error(prediction.sd, error, scan.organ)
+    return tables
+
+
+def _write(
+    job: Job,
+    patient: Patient,
+    baseline: Annotated,
+    follow_up: Scan,
+    tuned: Tuned,
+    outcomes: tuple[Outcome, Outcome],
+    start: Start,
+    threshold: float,
+) -> None:
+    home = job.home(patient.subject)
+    home.mkdir(parents=True)
+    with atomic_path(home / LOSSES) as temporary:
+        temporary.write_text(json.dumps([float(loss) for loss in tuned.losses]))
+    with atomic_path(home / TUNING) as temporary:
+        temporary.write_text(json.dumps(_tuning(job.config, patient, baseline, start, threshold), indent=2))
+    if job.config.outputs is Outputs.FULL:
+        save_tree(home / "network", tuned.variables._asdict())
+        named = dict(zip((BASE, TUNED), outcomes, strict=True))
+        for name, one in named.items():
+            write_volumes(home / name, one.prediction, one.mask, follow_up)
+        write_figures(home, follow_up, named, start.cohort.provenance)
+    scheme = job.config.finetune.settings.weighting
+    if scheme is not Weighting.NONE and baseline.result is not None and baseline.scan.lesion is not None:
+        weights = voxel_weights(scheme, baseline.scan.lesion, baseline.result.found)
+        figure = weights_figure(
+            baseline.scan, baseline.result.found, weights,
+            title=baseline.scan.name, provenance=start.cohort.provenance,
+        )  # fmt: skip
+        save_figure(figure, home / "weights.png")
+    before, after = outcomes
+    for table in TABLES:
+        both = [before.tables[table.file], after.tables[table.file]]
+        write_table(home / table.file, pd.concat(both, ignore_index=True))
+
+
+def _tuning(
+    config: FinetuneRun, patient: Patient, baseline: Annotated, start: Start, threshold: float
+) -> dict[str, object]:
+    """What the head was tuned on, and the threshold, for the reader of the results."""
+    tune = config.finetune
+    if tune.tuned_on is TunedOn.TRAINING:
+        return {"tuned_on": TRAINING_PATIENTS, "threshold": threshold}
+    if tune.tuned_on is TunedOn.OTHER:
+        visit = other_visit(start.cohort, patient.subject, config.seed)
+        return {"tuned_on": f"{visit.subject}_{visit.session}", "threshold": threshold}
+    probability = None if baseline.result is None else baseline.result.probability
+    slices = tune.settings.slices.positions(baseline.scan, probability)
+    return {
+        "tuned_on": baseline.scan.name,
+        "slices": [int(z) for z in slices],
+        "threshold": threshold,
+    }
 
 
 def write_volumes(folder: Path, prediction: Prediction, mask: Mask, scan: Scan) -> None:
@@ -84,17 +215,12 @@ def write_volumes(folder: Path, prediction: Prediction, mask: Mask, scan: Scan) 
             write_volume(folder / f"{scan.name}_{name}.nii.gz", volume, scan)
 
 
-def write_figures(
-    folder: Path,
-    scan: Scan,
-    masks: Mapping[str, Mask],
-    predictions: Mapping[str, Prediction],
-    provenance: Provenance,
-) -> None:
+def write_figures(folder: Path, scan: Scan, outcomes: Mapping[str, Outcome], provenance: Provenance) -> None:
     """Overlays of hits, misses and false positives, and the uncertainty of both networks on one scale."""
+    masks = {name: one.mask for name, one in outcomes.items()}
     overlay = overlay_figure(scan, masks, title=scan.name, provenance=provenance)
     save_figure(overlay, folder / "overlay.png")
-    maps = {variant: p.sd for variant, p in predictions.items() if p.sd is not None}
+    maps = {name: one.prediction.sd for name, one in outcomes.items() if one.prediction.sd is not None}
     if maps:
         uncertainty = sd_figure(scan, maps, title=scan.name, provenance=provenance)
         save_figure(uncertainty, folder / "sd.png")

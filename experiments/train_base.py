@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from experiments.config import TrainBaseRun
 from experiments.datasets import load_cohort
-from experiments.launch import command, open_run, register_resolvers, start_tracking
+from experiments.launch import command, finish, open_run, register_resolvers, start_tracking
 from psft_jax.errors import InputError
 from psft_jax.model.network import Network
 from psft_jax.reporting.figures import loss_figure, save_figure
@@ -40,6 +40,7 @@ def run(config: TrainBaseRun) -> Path:
     with open_run(config, STAGE, inputs={}) as opened:
         if not opened.finished:
             _train(config, cohort, opened.folder)
+            finish(opened.folder)
     return opened.folder
 
 

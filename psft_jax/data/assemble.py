@@ -104,11 +104,12 @@ def binary_mask(volume: LoadedVolume) -> Mask:
     if np.isin(nearest, (0, 1)).all() and np.abs(found - nearest).max() <= LABEL_TOLERANCE:
         return np.rint(volume.data) == 1
     shown = ", ".join(f"{value:g}" for value in found[:8])
+    scaled = "" if not np.isin(nearest, (0, 255)).all() else " Divide a mask of 0 and 255 by 255."
     raise InputError(
         volume.path,
         found=f"the labels {shown}" + (f" and {found.size - 8} more" if found.size > 8 else ""),
         expected="only 0, 1",
-        remedy="Give the binary mask: not an image, a probability or a map of several structures.",
+        remedy=f"Give the binary mask: not an image, a probability or a map of several structures.{scaled}",
     )
 
 

@@ -7,11 +7,14 @@ their follow-up visits need no mask.
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from psft_jax.data.brain import SEQUENCES, BrainFiles, check_complete, layout_error
 from psft_jax.scan import Cohort, Patient, Provenance
+
+logger = logging.getLogger(__name__)
 
 LAYOUT = "[train/]P<n>/T<n>/P<n>_T<n>_{FLAIR,T1,MASK}.nii.gz"
 
@@ -64,6 +67,8 @@ def _visits(patient: Path) -> list[BrainFiles]:
     for folder in _numbered(patient, "T"):
         stem = f"{patient.name}_{folder.name}"
         mask = folder / f"{stem}_MASK.nii.gz"
+        if visits and not mask.is_file():
+            logger.info("%s: no %s, so this visit is quantified without a reference", folder, mask.name)
         visits.append(
             BrainFiles(
                 subject=f"mslesseg-{patient.name}",

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from psft_jax.evaluation import detection, segmentation
-from psft_jax.objects import label_objects, match
 from psft_jax.evaluation.statistics import Statistics
 from psft_jax.evaluation.uncertainty import maximum_sd, mean_sd_of_detected
+from psft_jax.objects import label_objects, match
 from psft_jax.scan import Mask, Scan, Task, Volume
 
 SMALL_BELOW_ML = {Task.SEGMENTATION: 0.01, Task.DETECTION: 1.0}

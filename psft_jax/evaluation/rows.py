@@ -1,6 +1,8 @@
-"""Tidy results: one row a case, model and measure, in a CSV file that any tool reads.
+"""Tidy tables of results, in CSV files that any tool reads.
 
-The file ends with an empty line. CSV readers skip it, and a file that was cut off anywhere does not have it.
+``results.csv`` has one row a case, model and measure. Beside it lie the lesions, the slices, the calibration
+and the uncertainty in more detail; all begin with the same columns. A file ends with an empty line. CSV
+readers skip it, and a file that was cut off anywhere does not have it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,41 @@ class Row:
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
+CASE = COLUMNS[:7]
+"""The columns that every table begins with."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind of table: its file's name, and the type of each column after those of ``CASE``."""
+
+    file: str
+    columns: Mapping[str, type]
+
+
+RESULTS = Table("results.csv", {"metric": str, "value": float})
+LESIONS = Table(
+    "lesions.csv",
+    {"kind": str, "lesion": int, "volume_ml": float, "slice": int, "hit": int, "mean_sd": float},
+)
+"""One row an object of the reference (``kind`` reference; ``hit`` 0: missed) or of the prediction (predicted;
+``hit`` 0: false positive), with the slice of its largest cross-section and its mean Monte Carlo SD."""
+SLICES = Table(
+    "slices.csv", {"slice": int, "true_positive": int, "false_negative": int, "false_positive": int}
+)
+"""Voxels of each slice that has any of them."""
+CALIBRATION = Table(
+    "calibration.csv",
+    {"lower": float, "upper": float, "voxels": int, "probability": float, "lesion": float},
+)
+"""Organ voxels by their predicted probability: mean prediction and share of lesion voxels in each bin."""
+UNCERTAINTY = Table(
+    "uncertainty.csv", {"lower": float, "upper": float, "voxels": int, "sd": float, "error": float}
+)
+"""Organ voxels by their Monte Carlo SD: mean SD and share of wrong voxels in each bin."""
+DETAILS = (LESIONS, SLICES, CALIBRATION, UNCERTAINTY)
+TABLES = (*DETAILS, RESULTS)
+"""What a patient's folder holds, in the order in which it is written: with the results it is complete."""
 
 
 def to_rows(
@@ -52,25 +89,38 @@ def to_rows(
     ]
 
 
-def write_results(path: Path, rows: Iterable[Row] | pd.DataFrame, *, overwrite: bool = False) -> None:
-    """Write rows to a CSV file, whole or not at all.
+def write_results(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> None:
+    """Write rows to a CSV file, whole or not at all (``write_table``)."""
+    write_table(path, pd.DataFrame(list(rows), columns=list(COLUMNS)), overwrite=overwrite)
+
+
+def write_table(path: Path, table: pd.DataFrame, *, overwrite: bool = False) -> None:
+    """Write a table to a CSV file, whole or not at all.
 
     Args:
         path: the file to write.
-        rows: new ones, or a table of those that ``read_results`` gave.
+        table: its rows.
         overwrite: replace a file that is already there.
 
     Raises:
         InputError: the file exists and ``overwrite`` is False.
     """
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=list(COLUMNS))
     with atomic_path(path, overwrite=overwrite) as temporary:
-        text = frame.to_csv(index=False, na_rep="nan", lineterminator="\n")
+        text = table.to_csv(index=False, na_rep="nan", lineterminator="\n")
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_results(path: Path) -> pd.DataFrame:
-    """Read what ``write_results`` wrote: strings, but for an integer seed and a float value.
+    """Read a file of measures: strings, but for an integer seed and a float value (``read_table``)."""
+    return read_table(path, RESULTS)
+
+
+def read_table(path: Path, kind: Table) -> pd.DataFrame:
+    """Read what ``write_table`` wrote.
+
+    Args:
+        path: the file.
+        kind: which table it holds.
 
     Raises:
         InputError: there is no such file, it was cut off, a column is missing, or a cell cannot be read.
@@ -86,16 +136,18 @@ def read_results(path: Path) -> pd.DataFrame:
             expected="an empty line at its end, which every complete file of results has",
             remedy=remedy,
         )
+    columns = [*CASE, *kind.columns]
     header = text.splitlines()[0].split(",")
-    missing = [name for name in COLUMNS if name not in header]
+    missing = [name for name in columns if name not in header]
     if missing:
         raise InputError(
-            path, found=f"no column {', '.join(missing)}", expected=",".join(COLUMNS), remedy=remedy
+            path, found=f"no column {', '.join(missing)}", expected=",".join(columns), remedy=remedy
         )
+    numbers = {name: cell for name, cell in kind.columns.items() if cell is not str}
     try:
         # Text first: "NA" and "001" stay what they are, and NumPy reads back every digit of a value.
-        frame = pd.read_csv(path, usecols=list(COLUMNS), dtype=str, keep_default_na=False)[list(COLUMNS)]
-        return frame.astype({"seed": int, "value": float})
+        frame = pd.read_csv(path, usecols=columns, dtype=str, keep_default_na=False)[columns]
+        return frame.astype({"seed": int, **numbers})
     except ValueError as error:  # pandas' parser errors are ValueErrors too
         raise InputError(
             path,

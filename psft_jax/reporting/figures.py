@@ -21,7 +21,8 @@ from psft_jax.evaluation.statistics import summarise
 from psft_jax.files import atomic_path
 from psft_jax.reporting.patients import PatientValues, patient_values
 from psft_jax.reporting.provenance import COLOUR, STATEMENT
-from psft_jax.reporting.tables import CENTRE, SIGNIFICANT_BELOW, TEST, labels, p_text, paired_test_of
+from psft_jax.reporting.tables import paired_test_of
+from psft_jax.reporting.wording import CENTRE, SIGNIFICANT_BELOW, TEST, labels, p_text
 from psft_jax.scan import Provenance, Task
 
 # Okabe and Ito's colours, which colour-blind eyes tell apart.
@@ -54,6 +55,16 @@ def new_figure(
     )
     legend.get_title().set(color=COLOUR[provenance], fontweight="bold")
     return figure
+
+
+def panels(n: int, widest: int = 3) -> tuple[int, int]:
+    """Rows and columns for ``n`` panels in rows of about the same length.
+
+    >>> [panels(n) for n in (1, 3, 4, 5, 7)]
+    [(1, 1), (1, 3), (2, 2), (2, 3), (3, 3)]
+    """
+    rows = -(-n // widest)
+    return rows, -(-n // rows)
 
 
 def save_figure(figure: Figure, path: Path, *, overwrite: bool = False) -> None:

@@ -62,15 +62,15 @@ def overlay_figure(
             "false positive": FALSE_POSITIVE,
         }
     )
-    width, height = _size(view, scan, len(slices), 1 + len(predictions))
+    width, height = figure_size(view, scan, len(slices), 1 + len(predictions))
     figure = new_figure(width, height, title=title, provenance=provenance, keys=keys)
     axes = figure.subplots(len(slices), 1 + len(predictions), squeeze=False)
     for z, row in zip(slices, axes, strict=True):
         grey = view.grey(image, z)
-        _show_image(row[0], grey, view, z)
+        show_image(row[0], grey, view, z)
         reference = None if scan.lesion is None else view.plane(scan.lesion, z)
         for axis, prediction in zip(row[1:], predictions.values(), strict=True):
-            _show(axis, overlay_rgb(grey, view.plane(prediction, z), reference), view)
+            show(axis, overlay_rgb(grey, view.plane(prediction, z), reference), view)
     for axis, name in zip(axes[0], ("image", *predictions), strict=True):
         axis.set_title(name, fontsize=11)
     return figure
@@ -94,15 +94,15 @@ def sd_figure(scan: Scan, maps: Mapping[str, Volume], *, title: str, provenance:
     view = axial_view(scan)
     z = int(sum(sd.sum(axis=(1, 2)) for sd in maps.values()).argmax())
     keys = _keys({} if scan.lesion is None else {"outline of the reference": OUTLINE})
-    width, height = _size(view, scan, 1, 1 + len(maps))
+    width, height = figure_size(view, scan, 1, 1 + len(maps))
     figure = new_figure(width + _BAR_IN, height, title=title, provenance=provenance, keys=keys)
     axes = figure.subplots(1, 1 + len(maps))
     grey = view.grey(shown_image(scan), z)
     axes[0].set_title("image", fontsize=11)
     if scan.lesion is None:
-        _show_image(axes[0], grey, view, z)
+        show_image(axes[0], grey, view, z)
     else:
-        _show_image(axes[0], overlay_rgb(grey, view.plane(scan.lesion, z), None), view, z)
+        show_image(axes[0], overlay_rgb(grey, view.plane(scan.lesion, z), None), view, z)
     planes = {name: view.plane(sd, z) for name, sd in maps.items()}
     # Where no map has any SD, the scale still needs a top.
     top = max(float(plane.max()) for plane in planes.values()) or 1.0
@@ -116,20 +116,21 @@ def sd_figure(scan: Scan, maps: Mapping[str, Volume], *, title: str, provenance:
     return figure
 
 
-def _size(view: AxialView, scan: Scan, rows: int, columns: int) -> tuple[float, float]:
+def figure_size(view: AxialView, scan: Scan, rows: int, columns: int) -> tuple[float, float]:
     """Width and height in inches for so many slices in their true proportions."""
     height, width = view.plane(scan.organ, 0).shape
     return _WIDTH_IN * columns + 0.3, _WIDTH_IN * view.aspect * height / width * rows + 1.3
 
 
-def _show(axis: Axes, image: Plane | RGB, view: AxialView) -> None:
+def show(axis: Axes, image: Plane | RGB, view: AxialView) -> None:
+    """A slice in its true proportions, each voxel a sharp square."""
     axis.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, aspect=view.aspect, interpolation="nearest")
     axis.set(xticks=(), yticks=())
 
 
-def _show_image(axis: Axes, image: Plane | RGB, view: AxialView, z: int) -> None:
+def show_image(axis: Axes, image: Plane | RGB, view: AxialView, z: int) -> None:
     """The row's first panel, with the slice's index and the patient's sides."""
-    _show(axis, image, view)
+    show(axis, image, view)
     axis.set_ylabel(f"slice {z}", fontsize=10)
     for x, y, letter, ha, va in _SIDES:
         axis.text(x, y, letter, ha=ha, va=va, transform=axis.transAxes, color="white", weight="bold")

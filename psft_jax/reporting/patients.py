@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +81,36 @@ def patient_values(results: pd.DataFrame, task: Task) -> PatientValues:
         measures=tuple(str(name) for name in cases.columns),
         means=cases.groupby(level=["variant", "patient"]).agg(_mean_of_all),
     )
+
+
+def values_of_variants(
+    results: pd.DataFrame, task: Task, variants: Iterable[str], *, required: Sequence[str]
+) -> PatientValues:
+    """The patients' values of some variants, for a table of these alone.
+
+    Args:
+        results: tidy rows of one task and data set.
+        task: the task that they are of.
+        variants: whose values are wanted; those that were not run are absent from ``seeds``.
+        required: those without which the table means nothing.
+
+    Raises:
+        InputError: rows of another task, a required variant that is missing, or what ``patient_values`` says
+            of the variants that are there.
+    """
+    tasks = [str(name) for name in results["task"].unique()]
+    if any(name != task for name in tasks):
+        raise InputError(
+            "results",
+            found=f"rows of {', '.join(tasks)}",
+            expected=f"rows of the {task} task alone",
+            remedy="Make a table of each task; their measures and tests are not the same.",
+        )
+    held = [str(name) for name in results["variant"].unique()]
+    for variant in required:
+        if variant not in held:
+            raise _unknown("variant", variant, held)
+    return patient_values(results[results["variant"].isin([*required, *variants])], task)
 
 
 def _mean_of_all(seeds: pd.Series) -> float:

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pandas as pd
 from numpy.typing import ArrayLike
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, Measure, by_statistics, statistics_of
-from psft_jax.evaluation.statistics import PairedTest, Statistics, Summary, paired_test, summarise
+from psft_jax.evaluation.measures import MEASURES, SMALL_BELOW_ML, Measure, statistics_of
+from psft_jax.evaluation.statistics import PairedTest, Summary, paired_test, summarise
+from psft_jax.reporting.grid import Cell, Grid, print_grid
 from psft_jax.reporting.patients import PatientValues, patient_values
-from psft_jax.reporting.provenance import STATEMENT
+from psft_jax.reporting.wording import (
+    ARROWS,
+    LEVEL,
+    p_text,
+    population_text,
+    signed,
+    statistics_notes,
+    title,
+    tone,
+)
 from psft_jax.scan import Provenance, Task
-
-SIGNIFICANT_BELOW = 0.01
-"""The paper's level (section 3)."""
-
-CENTRE = {Statistics.MEAN_T_TEST: "mean", Statistics.MEDIAN_WILCOXON: "median"}
-TEST = {
-    Statistics.MEAN_T_TEST: "paired Student's t-test",
-    Statistics.MEDIAN_WILCOXON: "Wilcoxon signed-rank test",
-}
-_SPREAD = {Statistics.MEAN_T_TEST: "(SD)", Statistics.MEDIAN_WILCOXON: "[first to third quartile]"}
 
 HEADLINE = {
     Task.SEGMENTATION: (
@@ -56,11 +51,6 @@ class Contrast:
     value: Summary
     difference: Summary
     test: PairedTest | None
-
-    @property
-    def significant(self) -> bool:
-        """Whether p is below the paper's level; an undefined p is not."""
-        return self.test is not None and self.test.p < SIGNIFICANT_BELOW
 
 
 @dataclass(frozen=True)
@@ -95,14 +85,6 @@ class Comparison:
     seeds: dict[str, tuple[int, ...]]
     lines: tuple[Line, ...]
     left_out: tuple[Measure, ...] = ()
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one cell shows; its tone is "better" or "worse" where a difference is significant, else ""."""
-
-    text: str
-    tone: str = ""
 
 
 def comparison_table(
@@ -192,76 +174,36 @@ def header(table: Comparison) -> list[str]:
 def cells(line: Line) -> list[Cell]:
     """One row, in the order of ``header``."""
     decimals = line.measure.decimals
-    arrow = {True: " ↑", False: " ↓", None: ""}[line.measure.higher_is_better]
-    row = [Cell(line.measure.label + arrow), Cell(line.base.text(decimals))]
+    row = [Cell(title(line.measure)), Cell(line.base.text(decimals))]
     for contrast in line.contrasts:
-        tone = _tone(line.measure, contrast)
+        marked = tone(line.measure, contrast.difference.centre, contrast.test)
         row += [
             Cell(contrast.value.text(decimals)),
-            Cell(_signed(contrast.difference, decimals), tone),
-            Cell(p_text(contrast.test), tone),
+            Cell(signed(contrast.difference, decimals), tone=marked),
+            Cell(p_text(contrast.test), tone=marked),
         ]
     return row
 
 
-def p_text(test: PairedTest | None) -> str:
-    """A p-value as a table shows it, with a star below the level of significance.
-
-    >>> [p_text(PairedTest(p, 20)) for p in (0.0004, 0.003, 0.04, math.nan)]
-    ['< 0.001*', '0.003*', '0.040', 'n/a']
-    """
-    if test is None:
-        return "–"
-    if math.isnan(test.p):
-        return "n/a"
-    star = "*" if test.p < SIGNIFICANT_BELOW else ""
-    return ("< 0.001" if test.p < 0.001 else f"{test.p:.3f}") + star
-
-
 def population(table: Comparison) -> str:
-    """Who is summarised: the data set, the number of patients, the seeds.
-
-    Seeds stand beside each variant's name where they are not the same for all.
-    """
-    n = len(table.patients)
-    listed = {variant: ", ".join(map(str, seeds)) for variant, seeds in table.seeds.items()}
-    if len(set(listed.values())) == 1:
-        seeds = listed[table.base]
-    else:
-        seeds = "; ".join(f"{variant}: {numbers}" for variant, numbers in listed.items())
-    several = any(len(seeds) > 1 for seeds in table.seeds.values())
-    return (
-        f"{table.dataset}, {n} patient{'s' if n > 1 else ''}, seed{'s' if several else ''} {seeds}"
-        f"{' (averaged within each patient)' if several else ''}"
-    )
+    """Who is summarised: the data set, the number of patients, the seeds."""
+    return population_text(table.dataset, table.patients, table.seeds)
 
 
 def footnotes(table: Comparison) -> list[str]:
     """What the columns, the arrows and the star mean, and what the table leaves out."""
     compared = len(table.seeds) > 1
-    notes: list[str] = []
-    for statistics, measures in by_statistics((line.measure for line in table.lines), table.task).items():
-        summary = f"{CENTRE[statistics]} {_SPREAD[statistics]} over patients"
-        test = f"; p: {TEST[statistics]}" if compared else ""
-        # The first group is most of the table, and goes without saying of which measures it consists.
-        which = f"{labels(measures)}: " if notes else ""
-        note = f"{which}{summary}{test}."
-        notes.append(note[0].upper() + note[1:])
+    notes = statistics_notes((line.measure for line in table.lines), table.task, tested=compared)
     if compared:
         notes += [
             f"Difference: variant minus {table.base} within each patient, summarised in the same way.",
-            f"p: two-sided, not corrected for the number of comparisons; * p < {SIGNIFICANT_BELOW}.",
-            "↑ higher is better, ↓ lower is better; a measure without an arrow describes and is not tested.",
+            f"p: {LEVEL}",
+            ARROWS,
         ]
     if table.left_out:
         said = "; ".join(measure.label + _why(measure, table.task) for measure in table.left_out)
         notes.append(f"Undefined for every patient, and left out: {said}.")
     return notes
-
-
-def labels(measures: Iterable[Measure]) -> str:
-    """Their headings in a row; some of them have a comma of their own."""
-    return "; ".join(measure.label for measure in measures)
 
 
 def _why(measure: Measure, task: Task) -> str:
@@ -271,43 +213,18 @@ def _why(measure: Measure, task: Task) -> str:
     return f" ({reasons[measure.name]})" if measure.name in reasons else ""
 
 
-def print_table(table: Comparison, *, heading: str) -> None:
-    """Print to the terminal; significant differences are green for better and orange for worse."""
-    shown = Table(
-        title=Text("\n".join([heading, STATEMENT[table.provenance], population(table)])),
-        caption=Text("\n".join(footnotes(table))),
-        caption_justify="left",
+def comparison_grid(table: Comparison, *, heading: str) -> Grid:
+    """The comparison in words: a row a measure; base, then each variant's value, difference and p."""
+    return Grid(
+        heading=heading,
+        provenance=table.provenance,
+        population=population(table),
+        header=tuple(header(table)),
+        rows=tuple(tuple(cells(line)) for line in table.lines),
+        notes=tuple(footnotes(table)),
     )
-    for number, name in enumerate(header(table)):
-        shown.add_column(Text(name), justify="right" if number else "left")
-    styles = {"better": "green", "worse": "dark_orange3", "": ""}
-    for line in table.lines:
-        shown.add_row(*(Text(cell.text, style=styles[cell.tone]) for cell in cells(line)))
-    Console().print(shown)
 
 
-def to_markdown(table: Comparison, *, heading: str) -> str:
-    """The same as a Markdown table, between its heading and its notes."""
-    rows = [header(table), *([cell.text for cell in cells(line)] for line in table.lines)]
-    first, *others = ("| " + " | ".join(_escaped(text) for text in row) + " |" for row in rows)
-    rule = "| --- |" + " ---: |" * (len(rows[0]) - 1)
-    title = f"**{_escaped(heading)}**"
-    said = [_escaped(text) for text in (STATEMENT[table.provenance], population(table))]
-    notes = [f"- {_escaped(note)}" for note in footnotes(table)]
-    return "\n".join([title, "", ". ".join(said) + ".", "", first, rule, *others, "", *notes, ""])
-
-
-def _tone(measure: Measure, contrast: Contrast) -> str:
-    if not contrast.significant or not contrast.difference.centre:
-        return ""
-    return "better" if (contrast.difference.centre > 0) == measure.higher_is_better else "worse"
-
-
-def _signed(difference: Summary, decimals: int) -> str:
-    """The summary's text, with a plus sign where the difference as shown is above 0."""
-    text = difference.text(decimals)
-    return f"+{text}" if round(difference.centre, decimals) > 0 else text
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*")
+def print_table(table: Comparison, *, heading: str) -> None:
+    """Print the comparison to the terminal."""
+    print_grid(comparison_grid(table, heading=heading))

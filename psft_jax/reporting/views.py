@@ -20,6 +20,7 @@ Plane = Float[np.ndarray, "row column"]
 PlaneMask = Bool[np.ndarray, "row column"]
 RGB = Float[np.ndarray, "row column 3"]
 _AnyPlane = Shaped[np.ndarray, "row column"]
+_AnyVolume = Shaped[np.ndarray, "z y x"]
 
 # The paper's colours (Fig. 4), with lightness far apart: green and red differ for colour-blind eyes too.
 TRUE_POSITIVE = (0.40, 0.95, 0.45)
@@ -84,8 +85,8 @@ class AxialView:
     aspect: float
     window: tuple[float, float]
 
-    def plane(self, volume: Volume | Mask, z: int) -> _AnyPlane:
-        """Slice ``z`` of a volume or mask, cropped, in radiological display."""
+    def plane(self, volume: _AnyVolume, z: int) -> _AnyPlane:
+        """Slice ``z`` of a volume, mask or map of labels, cropped, in radiological display."""
         return radiological(volume[z][self.box])
 
     def grey(self, volume: Volume, z: int) -> Plane:
@@ -112,8 +113,8 @@ def informative_slices(scan: Scan, masks: Sequence[Mask], n: int = 3) -> list[in
     """The slices to look at: by turns the largest lesion area and the largest disagreement of the masks.
 
     Slices are at least 10 mm apart, so that each shows something else, and there may be fewer than ``n``.
-    Without a reference the area is that of all masks together; where nothing was found, the slice with most
-    of the organ is shown.
+    Without a lesion in the reference, or without a reference, the area is that of all masks together; where
+    nothing was found either, the slice with most of the organ is shown.
 
     Args:
         scan: the case.
@@ -124,7 +125,7 @@ def informative_slices(scan: Scan, masks: Sequence[Mask], n: int = 3) -> list[in
         Indices along Z, from superior to inferior.
     """
     stack = np.stack(masks)
-    lesion = stack.any(axis=0) if scan.lesion is None else scan.lesion
+    lesion = stack.any(axis=0) if scan.lesion is None or not scan.lesion.any() else scan.lesion
     area = lesion.sum(axis=(1, 2))
     disagreement = (stack.any(axis=0) & ~stack.all(axis=0)).sum(axis=(1, 2))
     apart = max(_APART_MM / scan.spacing_mm[0], 1.0)

@@ -13,7 +13,7 @@ from psft_jax.training.weighting import Weighting, voxel_weights
 
 
 class BaseResult(NamedTuple):
-    """What the base CNN makes of a baseline: lesion probability and, after post-processing, mask (Z, Y, X)."""
+    """What the base CNN makes of a baseline: lesion probability, and the mask after post-processing."""
 
     probability: Volume
     found: Mask

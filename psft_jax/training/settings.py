@@ -71,12 +71,17 @@ class FinetuneConfig:
             "learning_rate": f"learning rate {self.learning_rate:g}",
         }
         own = [text for name, text in words.items() if getattr(self, name) != getattr(usual, name)]
-        patches = [
-            f"{entry.name.replace('_', ' ')} {getattr(self.patches, entry.name)}"
-            for entry in fields(PatchConfig)
-            if getattr(self.patches, entry.name) != getattr(usual.patches, entry.name)
-        ]
-        return (*own, *patches)
+        return (*own, *_patch_differences(self.patches, usual.patches))
+
+
+def _patch_differences(patches: PatchConfig, usual: PatchConfig) -> list[str]:
+    values = {entry.name.replace("_", " "): getattr(patches, entry.name) for entry in fields(PatchConfig)}
+    common = [getattr(usual, entry.name) for entry in fields(PatchConfig)]
+    return [
+        name if value is True else f"{name} {value}"
+        for (name, value), other in zip(values.items(), common, strict=True)
+        if value != other
+    ]
 
 
 def _class_weights(background: float, lesion: float) -> str:

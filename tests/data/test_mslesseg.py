@@ -79,10 +79,14 @@ def test_a_test_patient_cannot_be_added_to_training(publish: Callable[..., Path]
         mslesseg.cohort(root, also_training=mslesseg.patients(root)[1:])
 
 
-def test_a_follow_up_without_a_mask_is_not_annotated(publish: Callable[..., Path]) -> None:
+def test_a_follow_up_without_a_mask_is_not_annotated(
+    publish: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
     root = publish(P2="T1 T2 T3")
     (root / "train/P2/T2/P2_T2_MASK.nii.gz").unlink()
+    caplog.set_level("INFO")
     first, second, third = (v.load() for v in mslesseg.patients(root)[0].visits)
+    assert "no P2_T2_MASK.nii.gz, so this visit is quantified without a reference" in caplog.text
     assert first.lesion is not None
     assert second.lesion is None
     assert third.lesion is not None

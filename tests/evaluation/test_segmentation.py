@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from psft_jax.objects import match
 from psft_jax.evaluation.segmentation import (
     absolute_volume_difference,
     dice,
@@ -19,6 +18,7 @@ from psft_jax.evaluation.segmentation import (
     lesion_recall,
     log_volume_difference,
 )
+from psft_jax.objects import match
 
 SPACING = (3.0, 0.958, 0.958)
 one_mask = arrays(bool, (3, 5, 6))

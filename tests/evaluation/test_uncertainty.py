@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import measure
 
+from psft_jax.evaluation.uncertainty import maximum_sd, mean_sd_of_detected, sd_against_error
 from psft_jax.objects import match
-from psft_jax.evaluation.uncertainty import maximum_sd, mean_sd_of_detected
 
 EMPTY = np.zeros((1, 1, 10), bool)
 
@@ -58,3 +58,24 @@ def test_maximum_sd_bounds_the_mean_of_any_lesion(sd, n):
     lesion[:n] = True
     lesion = lesion.reshape(2, 3, 4)
     assert mean_sd_of_detected(sd, match(lesion, lesion)) <= maximum_sd(sd, lesion) + 1e-6
+
+
+def test_sd_against_error_by_hand():
+    sd = np.array([[[0.0, 0.05, 0.1, 0.3, 0.5, 0.5]]])
+    error = np.array([[[False, False, True, True, True, False]]])
+    organ = np.array([[[True, True, True, True, True, False]]])
+    table = sd_against_error(sd, error, organ, bins=2)
+    assert table["lower"].tolist() == [0.0, 0.25]
+    assert table["upper"].tolist() == [0.25, 0.5]
+    assert table["voxels"].tolist() == [3, 2]
+    assert table["sd"].tolist() == pytest.approx([0.05, 0.4])
+    assert table["error"].tolist() == pytest.approx([1 / 3, 1.0])
+
+
+def test_the_largest_sd_is_that_of_samples_that_contradict_each_other():
+    sd = np.std([0.0, 1.0, 0.0, 1.0]) * np.ones((1, 1, 2))
+    everywhere = np.ones((1, 1, 2), bool)
+    table = sd_against_error(sd, everywhere, everywhere)
+    assert len(table) == 20
+    assert table["voxels"].tolist() == [0] * 19 + [2]
+    assert table["upper"].iloc[-1] == table["sd"].iloc[-1] == 0.5

@@ -7,11 +7,16 @@ from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 
-from experiments.config import DemoRun, FinetuneRun, RunConfig, TrainBaseRun, parse
+from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun, parse
 from experiments.launch import register_resolvers
 
 CONF = Path(__file__).parents[2] / "conf"
-NAMES: dict[type[RunConfig], str] = {TrainBaseRun: "train_base", FinetuneRun: "finetune", DemoRun: "demo"}
+NAMES: dict[type[RunConfig], str] = {
+    TrainBaseRun: "train_base",
+    FinetuneRun: "finetune",
+    StudyRun: "study",
+    DemoRun: "demo",
+}
 
 T = TypeVar("T", bound=RunConfig)
 

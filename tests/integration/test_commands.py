@@ -64,6 +64,25 @@ def test_a_failing_job_does_not_end_the_others(base: Path, tmp_path: Path) -> No
     assert len(list(tmp_path.glob("finetune/*/done.json"))) == 1
 
 
+def test_an_ablation_is_a_multirun_and_a_wrong_value_fails_alone(base: Path, tmp_path: Path) -> None:
+    words = (*SMALL, f"base={base}", f"out={tmp_path}", "tracking=off", "finetune.settings.patches.size=32")
+    done = typed(
+        "finetune", "+ablation=iterations", *words, "finetune.settings.iterations=0,2,-1", "seed=0,1"
+    )
+    assert done.returncode != 0
+    assert (
+        "error: finetune.settings.iterations: found -1; expected 0 (the base network) or more" in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    finished = sorted(path.parent.name.rsplit("-", 1)[0] for path in tmp_path.glob("finetune/*/done.json"))
+    assert finished == [
+        f"phantom_brain-{count}_iterations_size_32-seed{seed}" for count in (0, 2) for seed in (0, 1)
+    ]
+    told = typed("report", str(tmp_path / "finetune"), "--out", str(tmp_path / "report"))
+    assert told.returncode == 0, told.stderr
+    assert (tmp_path / "report" / "report.html").stat().st_size > 50_000
+
+
 @pytest.mark.parametrize(
     ("module", "words", "said"),
     [
@@ -73,6 +92,7 @@ def test_a_failing_job_does_not_end_the_others(base: Path, tmp_path: Path) -> No
         ("train_base", ("hardware=gpu", *SMALL), "error: hardware.platform: found cuda"),
         ("train_base", ("itterations=3",), "Key 'itterations' is not in struct"),
         ("demo", ("task=surgery",), "Could not find 'task/surgery'"),
+        ("study", ("base=nowhere", *SMALL), "error: nowhere: found no such folder"),
     ],
 )
 def test_a_slip_is_answered_by_a_sentence_and_no_traceback(

@@ -16,7 +16,8 @@ from tests.integration.commands import CONF, composed
 
 
 def options(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    files = (CONF / group).rglob("*.yaml")
+    return sorted(path.relative_to(CONF / group).with_suffix("").as_posix() for path in files)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_every_option_of_train_base_composes(group: str, option: str) -> None:
 @pytest.mark.parametrize("option", options("finetune"))
 def test_every_finetuning_composes(option: str) -> None:
     config = composed(FinetuneRun, "base=anywhere", f"finetune={option}")
-    assert config.finetune.name == option
+    assert config.finetune.name == option.removeprefix("control/")
 
 
 def test_defaults_are_the_papers() -> None:
@@ -118,8 +119,26 @@ def test_run_folder() -> None:
         "here/train_base/mine"
     )
     config = composed(TrainBaseRun, "model=pnet_small")
-    expected = f"runs/train_base/phantom_brain-pnet_small-{config_hash(config)}"
+    expected = f"runs/train_base/phantom_brain-pnet_small-seed0-{config_hash(config)}"
     assert run_folder(config, "train_base") == Path(expected)
+
+
+def test_a_base_counts_by_what_it_is_and_not_by_its_path(trained: tuple[str, Path, Path]) -> None:
+    _, _, base = trained
+    ways = [base, f"{base}/", base / ".." / base.name]
+    assert len({config_hash(composed(FinetuneRun, f"base={way}")) for way in ways}) == 1
+    assert config_hash(composed(FinetuneRun, "base=elsewhere")) != config_hash(
+        composed(FinetuneRun, f"base={base}")
+    )
+
+
+def test_a_run_is_called_after_what_differs_from_the_paper() -> None:
+    config = composed(
+        FinetuneRun, "base=x", "finetune=unweighted", "finetune.settings.iterations=50", "seed=3"
+    )
+    assert config.finetune.variant == "fine-tuned (50 iterations, class weight 1)"
+    assert run_folder(config, "finetune").name.startswith("phantom_brain-50_iterations_class_weight_1-seed3-")
+    assert composed(FinetuneRun, "base=x").finetune.variant == "fine-tuned"
 
 
 def test_plain_holds_nothing_but_plain_values() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from experiments import finetune, patient, train_base
+from experiments import finetune, heads, runs, train_base
 from experiments.datasets import load_cohort
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import COLUMNS, read_results
@@ -55,15 +55,15 @@ def test_a_finished_run_is_skipped_and_an_other_configuration_refused(trained: T
     before = (base / "metrics.jsonl").stat().st_mtime_ns
     assert train_base.run(tiny_training(dataset, out)) == base
     assert (base / "metrics.jsonl").stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="a run of another configuration"):
+    with pytest.raises(InputError, match="a run with another configuration"):
         train_base.run(tiny_training(dataset, out, "seed=5", f"name={base.name}"))
 
 
 def test_results_are_tidy_and_complete(tuned: tuple[str, Path, Path, Path]) -> None:
-    dataset, _, _, run = tuned
+    dataset, out, base, run = tuned
     results = read_results(run / "results.csv")
     assert tuple(results.columns) == COLUMNS
-    assert set(results["variant"]) == {"base", "fine-tuned"}
+    assert set(results["variant"]) == {"base", tiny_finetuning(dataset, out, base).finetune.variant}
     assert results["patient"].nunique() == 2
     counts = results.groupby(["patient", "variant"]).size()
     assert counts.nunique() == 1
@@ -95,7 +95,8 @@ def test_volumes_lie_on_the_scans_grid_and_agree_with_each_other(
         again = postprocess(arrays["probability"].astype(np.float32), scan.organ, opening=config.task.opening)
         np.testing.assert_array_equal(arrays["mask"].astype(bool), again)
         results = read_results(run / "results.csv")
-        of_this = results[(results["patient"] == scan.subject) & (results["variant"] == variant)]
+        is_base = results["variant"] == "base"
+        of_this = results[(results["patient"] == scan.subject) & (is_base == (variant == "base"))]
         volume = float(of_this.set_index("metric")["value"]["volume_ml"])
         assert volume == pytest.approx(np.count_nonzero(again) * scan.voxel_volume_ml)
 
@@ -150,15 +151,15 @@ def test_one_failing_patient_loses_no_other(
     dataset, _, base = trained
     config = tiny_finetuning(dataset, tmp_path, base)
     first, second = (patient.subject for patient in load_cohort(config.dataset).test)
-    whole = patient.finetune
+    whole = heads.finetune
 
-    def broken(network: Any, base: Any, scan: Any, *args: Any, **named: Any) -> Any:
-        if scan.subject == first:
-            raise InputError(scan.name, found="a", expected="b", remedy="c")
-        return whole(network, base, scan, *args, **named)
+    def broken(network: Any, base: Any, name: str, *args: Any, **named: Any) -> Any:
+        if name == first:
+            raise InputError(name, found="a", expected="b", remedy="c")
+        return whole(network, base, name, *args, **named)
 
-    monkeypatch.setattr(patient, "finetune", broken)
-    with pytest.raises(InputError, match=rf"1 of 2 patients that failed: {first}"):
+    monkeypatch.setattr(heads, "finetune", broken)
+    with pytest.raises(InputError, match=rf"patients that failed: .*: {first}; expected"):
         finetune.run(config)
     (run,) = (path for path in (tmp_path / "finetune").iterdir() if path.is_dir())
     assert set(read_results(run / "results.csv")["patient"]) == {second}
@@ -185,7 +186,7 @@ def test_a_follow_up_without_annotation_is_quantified(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset, _, base = trained
-    monkeypatch.setattr(finetune, "load_cohort", without_reference(load_cohort))
+    monkeypatch.setattr(runs, "load_cohort", without_reference(load_cohort))
     run = finetune.run(tiny_finetuning(dataset, tmp_path, base))
     results = read_results(run / "results.csv")
     assert set(results["metric"]) == {"n_objects", "volume_ml", "max_sd"}
@@ -229,7 +230,7 @@ def test_overwriting_replaces_a_run_when_the_new_one_is_finished(
     def broken(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune, "quantify", broken)
+    monkeypatch.setattr(runs, "quantify", broken)
     for _ in range(2):  # interrupted twice
         with pytest.raises(KeyboardInterrupt):
             finetune.run(again)
@@ -266,7 +267,7 @@ def test_a_base_that_was_trained_again_is_another_base(
     assert by_patient[2].equals(by_patient[3])
     shutil.rmtree(base)
     train_base.run(tiny_training(dataset, tmp_path, "name=base", "seed=7"))
-    with pytest.raises(InputError, match="a run of another base CNN"):
+    with pytest.raises(InputError, match="a run with another base CNN"):
         finetune.run(config)
 
 

@@ -8,12 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from psft_jax.errors import InputError
-from psft_jax.reporting.figures import BLUE, GREY, ORANGE, loss_figure, paired_figure, save_figure
+from psft_jax.reporting.figures import BLUE, GREY, ORANGE, loss_figure, paired_figure, panels, save_figure
 from psft_jax.reporting.overlays import overlay_figure, sd_figure
 from psft_jax.scan import Provenance, Task
+from tests.reporting.layout import check_layout
 
 METRICS = pd.DataFrame(
     {
@@ -156,31 +156,15 @@ def test_no_text_is_cut_off_or_overlaps(results, task, n):
         "base", "fine-tuned, 100 it", title="Each patient's follow-up, base and fine-tuned CNN",
         provenance=Provenance.SIMULATED,
     )  # fmt: skip
-    _check_layout(figure)
+    check_layout(figure)
 
 
 def test_overlays_are_not_cut_off_either(scan):
     sd = scan.lesion * 0.3
     named = {"title": "A title of the usual length", "provenance": Provenance.PHANTOM}
-    _check_layout(overlay_figure(scan, {"base": scan.lesion}, **named))
-    _check_layout(sd_figure(scan, {"base": sd, "fine-tuned": sd}, **named))
-    _check_layout(_loss(METRICS))
-
-
-def _check_layout(figure):
-    """Title, legend and panels lie inside the figure and apart from one another."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    title = figure._suptitle.get_window_extent(renderer)
-    boxes = [title, figure.legends[0].get_window_extent(renderer)]
-    boxes += [axes.get_tightbbox(renderer) for axes in figure.axes]
-    for box in boxes:
-        assert box.x0 >= -1
-        assert box.y0 >= -1
-        assert box.x1 <= figure.bbox.x1 + 1
-        assert box.y1 <= figure.bbox.y1 + 1
-    for i, box in enumerate(boxes):
-        assert not any(box.shrunk(0.98, 0.98).overlaps(other) for other in boxes[i + 1 :])
+    check_layout(overlay_figure(scan, {"base": scan.lesion}, **named))
+    check_layout(sd_figure(scan, {"base": sd, "fine-tuned": sd}, **named))
+    check_layout(_loss(METRICS))
 
 
 def test_saved_figure_is_a_png_that_is_not_overwritten(tmp_path):
@@ -193,6 +177,11 @@ def test_saved_figure_is_a_png_that_is_not_overwritten(tmp_path):
     assert path.read_bytes() == before
     save_figure(_loss(METRICS[:1]), path, overwrite=True)
     assert path.read_bytes() != before
+
+
+@pytest.mark.parametrize(("n", "shape"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3))])
+def test_panels_stand_in_rows_of_about_the_same_length(n, shape):
+    assert panels(n) == shape
 
 
 def test_nothing_stays_behind_in_pyplot():

@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from psft_jax.errors import InputError
-from psft_jax.reporting.html import write_report
+from psft_jax.reporting.grid import Cell, Grid
+from psft_jax.reporting.html import Section, write_page, write_report
 from psft_jax.reporting.tables import comparison_table
 from psft_jax.scan import Provenance, Task
 
@@ -133,3 +134,75 @@ def test_figures_must_be_png_files(report, tmp_path):
         with pytest.raises(InputError, match=found):
             report(figures=[("b", tmp_path / name)])
     assert not (tmp_path / "report.html").exists()
+
+
+def _grid(heading="Table 1", provenance=Provenance.PHANTOM):
+    return Grid(
+        heading, provenance, "brain, 2 patients, seed 0", ("Measure", "Against", "DSC"),
+        ((Cell("DSC"), Cell("Base"), Cell("0.60 (0.10)*, 2 of 3 valid", bold=True, tone="worse")),),
+        notes=("Mean (SD).",), names=2,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def page(tmp_path):
+    """Writes a page of sections and returns its HTML."""
+
+    def write(*sections):
+        write_page(tmp_path / "page.html", heading="Study", sections=sections)
+        return (tmp_path / "page.html").read_text(encoding="utf-8")
+
+    return write
+
+
+def test_a_page_links_to_its_sections_and_leaves_out_empty_ones(page):
+    html = page(Section("Tables", grids=[_grid()]), Section("Harm"), Section("Notes", text=["One.", "Two."]))
+    parsed = Page(html)
+    links = [attrs["href"].removeprefix("#") for attrs in parsed.attributes("a")]
+    assert links == [attrs["id"] for attrs in parsed.attributes("h2")]
+    assert parsed.text.startswith("Study")
+    assert "Tables Notes Tables Table 1" in parsed.text  # the links, then the first section
+    assert "Harm" not in parsed.text
+    assert parsed.text.endswith("Notes One. Two.")
+    assert html.startswith("<!DOCTYPE html>")
+    assert "://" not in html
+
+
+def test_one_section_needs_no_links(page):
+    assert not Page(page(Section("Tables", grids=[_grid()]))).attributes("nav")
+
+
+def test_a_table_on_a_page_says_all(page):
+    parsed = Page(page(Section("Tables", text=["Read."], grids=[_grid()])))
+    said = "PHANTOM data: generated images, not patients. brain, 2 patients, seed 0."
+    assert f"Tables Read. Table 1 {said} Measure Against DSC DSC Base 0.60" in parsed.text
+    assert parsed.text.endswith("2 of 3 valid Mean (SD).")
+    assert parsed.attributes("td") == [{"class": "worse"}]
+    assert [attrs["scope"] for attrs in parsed.attributes("th")] == ["col"] * 3 + ["row"] * 2
+    assert len(parsed.attributes("strong")) == 1
+
+
+def test_a_table_called_as_its_section_is_not_called_twice(page):
+    assert Page(page(Section("Table 1", grids=[_grid()]))).text.count("Table 1") == 1
+
+
+def test_every_provenance_on_a_page_has_one_badge(page):
+    grids = [_grid("a"), _grid("b"), _grid("c", Provenance.REAL)]
+    paragraphs = Page(page(Section("Tables", grids=grids))).attributes("p")
+    assert [attrs["class"] for attrs in paragraphs] == ["badge"] * 2 + ["statement"] * 3
+
+
+def test_page_escapes_every_text(page, tmp_path):
+    (tmp_path / "a.png").write_bytes(PNG)
+    rows = ((Cell(HOSTILE), Cell(HOSTILE)),)
+    grid = Grid(HOSTILE, Provenance.REAL, HOSTILE, (HOSTILE, "b"), rows, (HOSTILE,))
+    parsed = Page(
+        page(
+            Section(HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, [grid], [(HOSTILE, tmp_path / "a.png")]),
+            Section("Tables", grids=[grid]),
+        )
+    )
+    assert not parsed.attributes("script")
+    # Link, heading, text, fact and its name, caption; population, column, row, cell and note of each table;
+    # and the heading of the second, which is not its section's.
+    assert parsed.text.count(HOSTILE) == 6 + 2 * 5 + 1

@@ -8,7 +8,7 @@ import pytest
 
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import read_results, write_results
-from psft_jax.reporting.patients import patient_values
+from psft_jax.reporting.patients import patient_values, values_of_variants
 from psft_jax.scan import Task
 
 
@@ -81,3 +81,20 @@ def test_unknown_measures_and_variants_are_named(results):
         values.of("base", "h95_mm")
     with pytest.raises(InputError, match="no variant tuned; expected one of base"):
         values.of("tuned", "dsc")
+
+
+def test_values_of_some_variants_leave_out_the_others_and_what_was_not_run(results):
+    frame = results({
+        "base": {"A": {"dsc": [0.5]}}, "tuned": {"A": {"dsc": [0.6]}}, "other": {"B": {"dsc": [0.7]}},
+    })  # fmt: skip
+    values = values_of_variants(frame, Task.SEGMENTATION, ["tuned", "later"], required=["base"])
+    assert values.seeds == {"base": (0,), "tuned": (0,)}
+    assert values.patients == ("A",)
+
+
+def test_a_required_variant_and_rows_of_the_task_alone_are_asked_for(results):
+    frame = results({"tuned": {"A": {"dsc": [0.6]}}})
+    with pytest.raises(InputError, match="no variant base; expected one of tuned"):
+        values_of_variants(frame, Task.SEGMENTATION, ["tuned"], required=["base"])
+    with pytest.raises(InputError, match="rows of segmentation; expected rows of the detection task"):
+        values_of_variants(frame, Task.DETECTION, ["tuned"], required=["tuned"])

@@ -7,16 +7,17 @@ from scipy import stats
 
 from psft_jax.errors import InputError
 from psft_jax.evaluation.measures import MEASURES
+from psft_jax.reporting.grid import to_markdown
 from psft_jax.reporting.tables import (
     HEADLINE,
     cells,
+    comparison_grid,
     comparison_table,
     footnotes,
     header,
     headline,
     population,
     print_table,
-    to_markdown,
 )
 from psft_jax.scan import Provenance, Task
 
@@ -217,7 +218,8 @@ def test_printed_table_says_all(results, capsys, monkeypatch):
 
 def test_markdown_by_hand(results):
     frame = results({"base": _patients(BASE), "a|b": _patients(TUNED)})
-    lines = to_markdown(_table(frame, provenance=Provenance.REAL), heading="Follow-up").splitlines()
+    grid = comparison_grid(_table(frame, provenance=Provenance.REAL), heading="Follow-up")
+    lines = to_markdown(grid).splitlines()
     assert lines[0] == "**Follow-up**"
     assert lines[2] == "REAL data: acquired images of patients. brain, 3 patients, seed 0."
     assert lines[4:7] == [

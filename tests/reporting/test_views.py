@@ -136,6 +136,12 @@ def test_slices_without_reference_and_without_findings(scan):
     assert informative_slices(replace(unannotated, organ=organ), [nothing]) == [2]
 
 
+def test_where_there_is_no_lesion_the_false_positives_are_shown(scan):
+    healthy = replace(scan, lesion=np.zeros(scan.shape, bool))
+    found = _mask(scan.shape, {3: 5})
+    assert informative_slices(healthy, [found, found]) == [3]
+
+
 def test_thick_slices_may_be_neighbours_but_not_the_same(scan):
     thick = replace(scan, spacing_mm=(20.0, 1.0, 1.0), lesion=_mask(scan.shape, {3: 5, 4: 4}))
     assert informative_slices(thick, [thick.lesion], 5) == [4, 3]

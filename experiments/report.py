@@ -1,0 +1,69 @@
+"""Tables, figures and one page from any set of runs of one cohort.
+
+python -m experiments.report runs/study/NAME
+python -m experiments.report runs/finetune/NAME runs/finetune/OTHER --out FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from experiments.launch import errors_as_sentences
+from experiments.report_page import report_of
+from experiments.results import RUNS, collect
+
+logger = logging.getLogger(__name__)
+
+
+def write(paths: list[Path], out: Path) -> Path:
+    """Write ``report.html``, ``results.csv``, ``tables/`` and ``figures/`` into a folder.
+
+    Args:
+        paths: folders of runs, folders that hold such, or folders of studies.
+        out: where to write; a report that is there already is replaced.
+
+    Returns:
+        The page.
+
+    Raises:
+        InputError: the folders hold no runs that may stand in one table; see ``collect``.
+    """
+    return report_of(collect(paths), out)
+
+
+def main() -> None:
+    """Read the command line, and say where the page lies."""
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S")
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.report",
+        description="The paper's tables and figures, and more, from finished runs of one cohort, task and "
+        "base CNN: report.html with everything in it, tables as Markdown, CSV and LaTeX, figures as PNG.",
+    )
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="+",
+        metavar="FOLDER",
+        help="a run, a folder of runs (runs/finetune), or a study (runs/study/NAME)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder to write to; by default `report` inside a single run or study, else runs/report",
+    )
+    given = parser.parse_args()
+    with errors_as_sentences():
+        page = write(given.folders, given.out or default_place(given.folders))
+    logger.info("report: %s", page)
+
+
+def default_place(folders: list[Path]) -> Path:
+    """Inside the run or study that the report is of, where it is one; else beside the stages."""
+    alone = len(folders) == 1 and any((folders[0] / name).exists() for name in (RUNS, "config.yaml"))
+    return folders[0] / "report" if alone else Path("runs") / "report"
+
+
+if __name__ == "__main__":
+    main()

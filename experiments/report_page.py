@@ -1,0 +1,82 @@
+"""The page of a report: what it is of, a part for each family of settings, all settings, the seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from experiments.conclude import cautions
+from experiments.families import families
+from experiments.patient import BASE, TUNED
+from experiments.report_parts import Page, Part
+from experiments.results import Collected
+from psft_jax.evaluation.rows import write_table
+from psft_jax.reporting.html import Section, write_page
+from psft_jax.reporting.seeds import seeds_table
+from psft_jax.reporting.settings import settings_table
+
+
+def report_of(collected: Collected, out: Path) -> Path:
+    """Write the report of runs that may stand in one table.
+
+    Args:
+        collected: their results.
+        out: folder to write to.
+
+    Returns:
+        The page.
+    """
+    page = Page(collected, out)
+    sections = [_about(page)]
+    for number, family in enumerate(families([run.config.finetune for run in collected.runs])):
+        # A setting that one run alone has is in the table of all settings, and needs no part of its own.
+        if number == 0 or family.is_studied:
+            sections += Part(page, family, "" if number == 0 else f"_{number + 1}").sections()
+    sections.append(_every_setting(page))
+    path = out / "report.html"
+    heading = f"{collected.results['dataset'].iloc[0]}: patient-specific fine-tuning"
+    write_page(path, heading=heading, sections=sections, overwrite=True)
+    write_table(out / "results.csv", collected.results, overwrite=True)
+    return path
+
+
+def _about(page: Page) -> Section:
+    collected = page.collected
+    config, patients = collected.runs[0].config, collected.results["patient"].unique()
+    seeds = sorted({run.config.seed for run in collected.runs})
+    missing = [
+        f"Not finished, and left out: {run.name}: {state}." for run, state in collected.unfinished.items()
+    ]
+    facts = {
+        "Data": f"{collected.results['dataset'].iloc[0]} ({collected.provenance.value})",
+        "Test patients": f"{len(patients)}: {', '.join(sorted(patients))}",
+        "Base CNN": f"{config.base} ({collected.results['model'].iloc[0]}), "
+        f"SHA-256 {collected.runs[0].base_sha256[:8]}",
+        "Runs": f"{len(collected.runs)}, seeds {', '.join(map(str, seeds))}",
+    }
+    return Section(
+        "What this is of", text=[*cautions(collected.provenance, len(patients)), *missing], facts=facts
+    )
+
+
+def _every_setting(page: Page) -> Section:
+    """All settings beside each other, and what the seeds do to them."""
+    collected = page.collected
+    rows = {BASE: "base CNN"}
+    for run in collected.runs:
+        variant = run.config.finetune.variant
+        rows[variant] = variant.removeprefix(TUNED).strip(" ()") or "the paper's setting"
+    results, task, provenance = collected.results, collected.task, collected.provenance
+    grids = [
+        settings_table(
+            results, task, rows=rows, measures=page.measures, provenance=provenance, heading="All settings"
+        )
+    ]
+    page.save("settings", grids[0])
+    if len({run.config.seed for run in collected.runs}) > 1:
+        grids.append(
+            seeds_table(
+                results, task, rows=rows, measures=page.measures[:2], provenance=provenance, heading="Seeds"
+            )
+        )
+        page.save("seeds", grids[1])
+    return Section("All settings", grids=grids)

@@ -1,0 +1,162 @@
+"""Fine-tuning runs, one or many at once: the same networks, numbers and folders either way."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from experiments.conclude import STAGE, conclude, show
+from experiments.config import FinetuneRun, TunedOn
+from experiments.datasets import load_cohort
+from experiments.heads import Heads, Start, other_visit
+from experiments.launch import BASE_CNN, finish, open_run
+from experiments.patient import Job, quantify
+from psft_jax.errors import InputError
+from psft_jax.evaluation.rows import RESULTS
+from psft_jax.files import sha256_of
+from psft_jax.scan import Cohort, Patient
+from psft_jax.training.saved import load_base
+
+logger = logging.getLogger(__name__)
+
+Failures = dict[tuple[Path, str], InputError]
+"""Why a run could not do a patient."""
+
+
+def run_all(configs: Sequence[FinetuneRun]) -> list[Path]:
+    """Do the runs that are not done yet, sharing what they have in common.
+
+    Args:
+        configs: runs that differ in their setting, seed, samples and outputs alone.
+
+    Returns:
+        Their folders, in the same order.
+
+    Raises:
+        InputError: the base CNN does not fit, or some patients could not be done; the others are kept.
+    """
+    first = configs[0]
+    # All that can be wrong with the inputs shows before anything is written.
+    record, base = load_base(Path(first.base))
+    cohort = load_cohort(first.dataset)
+    record.check_fits(cohort, first.task.kind)
+    patients = chosen_patients(cohort, first.patients)
+    start = Start(record, base, cohort, first.task)
+    files = fingerprints(cohort)
+    with ExitStack() as stack, logging_redirect_tqdm():
+        folders, jobs = [], []
+        for config in configs:
+            inputs = {BASE_CNN: record.sha256, **inputs_of(config, patients, cohort, files)}
+            opened = stack.enter_context(open_run(config, STAGE, inputs))
+            folders.append(opened.folder)
+            if not opened.finished:
+                jobs.append(Job(config, opened.folder))
+        failures = _quantify_all(jobs, patients, start)
+        for job in jobs:
+            failed = {subject for folder, subject in failures if folder == job.folder}
+            done = [patient.subject for patient in patients if patient.subject not in failed]
+            if done:
+                conclude(job, start, done)
+            if not failed:
+                finish(job.folder)
+    if len(folders) == 1 and (folders[0] / RESULTS.file).exists():
+        show(folders[0], first, cohort)
+    if failures:
+        raise _summary(failures)
+    return folders
+
+
+def _quantify_all(jobs: Sequence[Job], patients: Sequence[Patient], start: Start) -> Failures:
+    """Every patient in every run; what fails, fails alone."""
+    heads = Heads(start)
+    failures: Failures = {}
+    seeds = dict.fromkeys(job.config.seed for job in jobs)
+    cases = [(patient, seed) for patient in patients for seed in seeds]
+    with tqdm(cases, desc="patients", unit="patient", disable=len(cases) < 2) as bar:
+        for patient, seed in bar:
+            of_seed = [job for job in jobs if job.config.seed == seed]
+            todo = [job for job in of_seed if not (job.home(patient.subject) / RESULTS.file).exists()]
+            logger.info("%s, seed %d: %d of %d runs to do", patient.subject, seed, len(todo), len(of_seed))
+            failures |= _quantify(todo, patient, start, heads)
+    return failures
+
+
+def _quantify(jobs: Sequence[Job], patient: Patient, start: Start, heads: Heads) -> Failures:
+    """One patient in runs of one seed: all at once, or, where that fails, each alone."""
+    for job in jobs:
+        shutil.rmtree(job.home(patient.subject), ignore_errors=True)  # half of an interrupted run
+    if not jobs:
+        return {}
+    try:
+        quantify(jobs, patient, start, heads)
+    except InputError as error:
+        if len(jobs) == 1:
+            logger.error("%s failed: %s", patient.subject, error)
+            return {(jobs[0].folder, patient.subject): error}
+        failures: Failures = {}
+        for job in jobs:
+            failures |= _quantify([job], patient, start, heads)
+        return failures
+    return {}
+
+
+def _summary(failures: Failures) -> InputError:
+    """One error for all that failed."""
+    by_run: dict[Path, list[str]] = defaultdict(list)
+    for folder, subject in failures:
+        by_run[folder].append(subject)
+    listed = "; ".join(f"{folder.name}: {', '.join(subjects)}" for folder, subjects in by_run.items())
+    return InputError(
+        next(iter(by_run)).parent,
+        found=f"patients that failed: {listed}",
+        expected="every patient fine-tuned and quantified",
+        remedy="The reasons are above. Mend them and repeat the command: what is done is kept.",
+    )
+
+
+def fingerprints(cohort: Cohort) -> dict[str, str]:
+    """SHA-256 of the files of every patient that has any; a generated one is known by the settings."""
+    everyone = (*cohort.training, *cohort.test)
+    files = {patient.subject: [f for visit in patient.visits for f in visit.files] for patient in everyone}
+    return {subject: sha256_of(paths) for subject, paths in files.items() if paths}
+
+
+def inputs_of(
+    config: FinetuneRun, patients: Sequence[Patient], cohort: Cohort, files: Mapping[str, str]
+) -> dict[str, str]:
+    """The files that a run's results depend on: of its patients, and of those that a control is tuned on."""
+    used = list(patients)
+    if config.finetune.tuned_on is TunedOn.TRAINING:
+        used += cohort.training
+    if config.finetune.tuned_on is TunedOn.OTHER:
+        lenders = {other_visit(cohort, patient.subject, config.seed).subject for patient in patients}
+        used += [patient for patient in (*cohort.test, *cohort.training) if patient.subject in lenders]
+    return {f"files of {p.subject}": files[p.subject] for p in used if p.subject in files}
+
+
+def chosen_patients(cohort: Cohort, subjects: Sequence[str]) -> tuple[Patient, ...]:
+    """The test patients with the given identifiers, or all without one.
+
+    Raises:
+        InputError: the cohort has no test patient, or none of that name.
+    """
+    known = [patient.subject for patient in cohort.test]
+    # mslesseg-P14 answers to P14 too.
+    full = {subject.partition("-")[2]: subject for subject in known} | {subject: subject for subject in known}
+    unknown = [subject for subject in subjects if subject not in full]
+    if unknown or not known:
+        raise InputError(
+            "patients",
+            found=f"{', '.join(unknown)}, not among the test patients" if unknown else "no test patient",
+            expected=f"test patients of {cohort.name}: {', '.join(known) or 'at least one with two visits'}",
+            remedy="Correct patients=[...], or give patients with a baseline and a follow-up.",
+        )
+    chosen = {full[subject] for subject in subjects} or set(known)
+    return tuple(patient for patient in cohort.test if patient.subject in chosen)
