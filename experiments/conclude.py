@@ -12,8 +12,9 @@ import pandas as pd
 from experiments.config import FinetuneRun
 from experiments.heads import Start
 from experiments.launch import start_tracking
-from experiments.patient import BASE, LOSSES, TUNED, Job
+from experiments.patient import BASE, LOSSES, MASK, PREVIEW, SD, TUNED, Job
 from psft_jax.evaluation.rows import RESULTS, TABLES, read_results, read_table, write_table
+from psft_jax.evaluation.uncertainty import LARGEST_SD
 from psft_jax.reporting.figures import paired_figure, save_figure
 from psft_jax.reporting.html import write_report
 from psft_jax.reporting.tables import HEADLINE, Comparison, comparison_table, headline, print_table
@@ -30,6 +31,7 @@ PICTURES = {
     "weights.png": "weights of the baseline's pixels",
 }
 """A patient's pictures, and what they are called."""
+LABELS = {0: "background", 1: "lesion"}
 FEW_PATIENTS = 10
 
 
@@ -57,8 +59,8 @@ def conclude(job: Job, start: Start, subjects: Sequence[str]) -> None:
         title=title, provenance=cohort.provenance,
     )  # fmt: skip
     save_figure(figure, paired, overwrite=True)
-    figures = {
-        f"{subject}: {what}": home / file
+    pictures = {
+        f"{what}/{subject}": home / file  # W&B makes a section of each prefix
         for subject, home in homes.items()
         for file, what in PICTURES.items()
         if (home / file).exists()
@@ -68,19 +70,29 @@ def conclude(job: Job, start: Start, subjects: Sequence[str]) -> None:
         heading=title,
         facts=facts(config, start.record),
         table=comparison,
-        figures=[("Each line is one patient's follow-up", paired), *figures.items()],
+        figures=[("Each line is one patient's follow-up", paired), *pictures.items()],
         notes=cautions(cohort.provenance, len(subjects)),
         overwrite=True,
     )
     with start_tracking(config, folder, cohort, STAGE) as tracker:
         step = _track_losses(homes, tracker)
-        tracker.images({"paired": paired, **figures}, step=step)
+        tracker.images({"paired": paired, **pictures}, step=step)
+        for subject, home in homes.items():
+            _track_patient(subject, home, tracker, step)
         tracker.table("results", results, step=step)
-        for line in comparison.lines:
-            (contrast,) = line.contrasts
-            for name, value in ((BASE, line.base), (TUNED, contrast.value)):
-                key = f"{name}/{line.measure.name}"
-                tracker.summary({key: value.centre, f"{key}_n_valid": value.n_valid})
+        tracker.summary(_final(comparison))
+
+
+def _final(comparison: Comparison) -> dict[str, float]:
+    """The numbers that W&B's table of runs sorts by."""
+    final: dict[str, float] = {}
+    for line in comparison.lines:
+        (contrast,) = line.contrasts
+        values = {BASE: line.base, TUNED: contrast.value, "difference": contrast.difference}
+        for name, value in values.items():
+            key = f"{name}/{line.measure.name}"
+            final |= {key: value.centre, f"{key}_n_valid": value.n_valid}
+    return final
 
 
 def heading(cohort: Cohort) -> str:
@@ -138,6 +150,20 @@ def cautions(provenance: Provenance, patients: int) -> list[str]:
     if patients < FEW_PATIENTS:
         notes.append(f"Few patients ({patients}): differences and p-values are weak evidence.")
     return notes
+
+
+def _track_patient(subject: str, home: Path, tracker: Tracker, step: int) -> None:
+    """A patient's preview with its masks, and the tuned network, where the run has them."""
+    if (home / PREVIEW).exists():
+        with np.load(home / PREVIEW) as preview:
+            masks = {name.removeprefix(MASK): preview[name] for name in preview if name.startswith(MASK)}
+            shown = {"image": preview["image"]}
+            sds = [name for name in preview if name.startswith(SD)]
+            shown |= {f"SD of {name.removeprefix(SD)}": preview[name] / LARGEST_SD for name in sds}
+        for name, grey in shown.items():
+            tracker.overlay(f"{name} with masks/{subject}", grey, masks, LABELS, step=step)
+    if (home / "network").exists():
+        tracker.artifact(f"{home.parents[1].name}-{subject}", "model", home / "network")
 
 
 def _track_losses(homes: dict[str, Path], tracker: Tracker) -> int:

@@ -183,7 +183,7 @@ class FinetuneRun(RunConfig):
         monte_carlo_samples: dropout samples of the uncertainty (section 3.6); 0 for none.
         patients: only these test patients; all without one.
         outputs: also volumes, pictures and the tuned network of each patient, or results alone.
-        sweep: the ablation that the run is part of, for W&B.
+        sweep: the ablations that the run is part of, for W&B.
     """
 
     base: str
@@ -191,7 +191,7 @@ class FinetuneRun(RunConfig):
     monte_carlo_samples: int = 25
     patients: tuple[str, ...] = ()
     outputs: Outputs = Outputs.FULL
-    sweep: str | None = None
+    sweep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,7 +23,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.config import RunConfig, config_hash, parse, plain, run_folder
+from experiments.config import FinetuneRun, RunConfig, config_hash, parse, plain, run_folder
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path, refused_by_disk
 from psft_jax.scan import Cohort
@@ -166,14 +166,18 @@ def finish(folder: Path) -> None:
 
 
 def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) -> Tracker:
-    """The run's record, tagged by what it is."""
+    """The run's record, tagged by what it is and what it is part of."""
+    settings = plain(config)
+    if isinstance(config, FinetuneRun):
+        settings["variant"] = config.finetune.variant  # what dashboards group by
+    ablations = config.sweep if isinstance(config, FinetuneRun) else ()
     return Tracker(
         folder,
         config.tracking,
         name=folder.name,
         job_type=stage,
-        tags=(cohort.name, config.task.kind.value, cohort.provenance.value),
-        settings=plain(config),
+        tags=(cohort.name, config.task.kind.value, cohort.provenance.value, *ablations),
+        settings=settings,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments.config import FinetuneRun, Outputs, TuneConfig, TunedOn
@@ -35,9 +36,11 @@ from psft_jax.files import atomic_path
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.objects import match
 from psft_jax.reporting.figures import save_figure
+from psft_jax.reporting.objects_figure import objects_figure
 from psft_jax.reporting.overlays import overlay_figure, sd_figure
+from psft_jax.reporting.views import axial_view, informative_slices, shown_image
 from psft_jax.reporting.weight_map import weights_figure
-from psft_jax.scan import Mask, Patient, Provenance, Scan
+from psft_jax.scan import Mask, Patient, Scan, Task, Volume
 from psft_jax.training.checkpoints import save_tree
 from psft_jax.training.finetune import Tuned
 from psft_jax.training.material import Annotated
@@ -47,6 +50,9 @@ BASE = "base"
 TUNED = "fine-tuned"
 LOSSES = "losses.json"
 TUNING = "tuning.json"
+PREVIEW = "preview.npz"
+MASK, SD = "mask:", "sd:"
+"""What the names of a preview's arrays begin with."""
 PATIENTS = "patients"
 
 
@@ -172,7 +178,8 @@ def _write(
         named = dict(zip((BASE, TUNED), outcomes, strict=True))
         for name, one in named.items():
             write_volumes(home / name, one.prediction, one.mask, follow_up)
-        write_figures(home, follow_up, named, start.cohort.provenance)
+        write_figures(home, follow_up, named, start)
+        write_preview(home / PREVIEW, follow_up, named)
     scheme = job.config.finetune.settings.weighting
     if scheme is not Weighting.NONE and baseline.result is not None and baseline.scan.lesion is not None:
         weights = voxel_weights(scheme, baseline.scan.lesion, baseline.result.found)
@@ -215,12 +222,34 @@ def write_volumes(folder: Path, prediction: Prediction, mask: Mask, scan: Scan) 
             write_volume(folder / f"{scan.name}_{name}.nii.gz", volume, scan)
 
 
-def write_figures(folder: Path, scan: Scan, outcomes: Mapping[str, Outcome], provenance: Provenance) -> None:
-    """Overlays of hits, misses and false positives, and the uncertainty of both networks on one scale."""
+def write_figures(folder: Path, scan: Scan, outcomes: Mapping[str, Outcome], start: Start) -> None:
+    """The paper's figures of a case: objects (Fig. 3, detection), overlays (Fig. 4) and SD maps (Fig. 5)."""
     masks = {name: one.mask for name, one in outcomes.items()}
-    overlay = overlay_figure(scan, masks, title=scan.name, provenance=provenance)
-    save_figure(overlay, folder / "overlay.png")
-    maps = {name: one.prediction.sd for name, one in outcomes.items() if one.prediction.sd is not None}
+    common: dict[str, Any] = {"title": scan.name, "provenance": start.cohort.provenance}
+    save_figure(overlay_figure(scan, masks, **common), folder / "overlay.png")
+    if start.task.kind is Task.DETECTION:
+        save_figure(objects_figure(scan, masks, **common), folder / "objects.png")
+    maps = sd_maps(outcomes)
     if maps:
-        uncertainty = sd_figure(scan, maps, title=scan.name, provenance=provenance)
-        save_figure(uncertainty, folder / "sd.png")
+        save_figure(sd_figure(scan, maps, **common), folder / "sd.png")
+
+
+def write_preview(path: Path, scan: Scan, outcomes: Mapping[str, Outcome]) -> None:
+    """The most telling slice as arrays, which W&B shows with masks to switch on and off.
+
+    They are ``image`` and, for each network, ``mask:NAME`` and ``sd:NAME``, and ``mask:reference``.
+    """
+    view, masks = axial_view(scan), {name: one.mask for name, one in outcomes.items()}
+    (z,) = informative_slices(scan, list(masks.values()), n=1)
+    if scan.lesion is not None:
+        masks["reference"] = scan.lesion
+    arrays: dict[str, Any] = {"image": view.grey(shown_image(scan), z)}
+    arrays |= {f"{MASK}{name}": view.plane(mask, z).astype(np.uint8) for name, mask in masks.items()}
+    arrays |= {f"{SD}{name}": view.plane(sd, z) for name, sd in sd_maps(outcomes).items()}
+    with atomic_path(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def sd_maps(outcomes: Mapping[str, Outcome]) -> dict[str, Volume]:
+    """The SD maps of those networks that have one."""
+    return {name: one.prediction.sd for name, one in outcomes.items() if one.prediction.sd is not None}

@@ -15,6 +15,7 @@ from experiments.conclude import PICTURES
 from experiments.families import Family
 from experiments.patient import BASE, PATIENTS, TUNED
 from experiments.results import Collected
+from psft_jax.evaluation.lesions import REFERENCE
 from psft_jax.evaluation.measures import MEASURES
 from psft_jax.evaluation.rows import CALIBRATION, LESIONS, SLICES, UNCERTAINTY
 from psft_jax.reporting.agreement import bland_altman_figure
@@ -175,11 +176,13 @@ class Part:
                 lambda: sd_error_figure(self._pair(collected.table(UNCERTAINTY)), [BASE, TUNED], **common),
             )
             lesions = self._pair(collected.table(LESIONS))
-            yield draw(
-                "sd_by_size",
-                "Mean Monte Carlo SD of each annotated lesion against its volume.",
-                lambda: sd_by_size_figure(lesions, [BASE, TUNED], task, **common),
-            )
+            known = lesions[(lesions["kind"] == REFERENCE) & lesions["mean_sd"].notna()]
+            if known["variant"].nunique() == 2:
+                yield draw(
+                    "sd_by_size",
+                    "Mean Monte Carlo SD of each annotated lesion against its volume.",
+                    lambda: sd_by_size_figure(lesions, [BASE, TUNED], task, **common),
+                )
         yield from self._pictures()
 
     def _pictures(self) -> Iterator[tuple[str, Path]]:

@@ -49,7 +49,8 @@ def jobs_of(study: StudyRun, words: Sequence[str]) -> list[FinetuneRun]:
         common = [*kept, f"+ablation={ablation}", f"seed={seed}"]
         for sweep in _sweep(common):
             job = parse(hydra.compose("finetune", [*common, *sweep]), FinetuneRun)
-            jobs.setdefault(config_hash(job), job)
+            same = jobs.get(config_hash(job), job)
+            jobs[config_hash(job)] = replace(job, sweep=tuple(dict.fromkeys((*same.sweep, *job.sweep))))
     return list(jobs.values())
 
 

@@ -81,6 +81,7 @@ def _train(config: TrainBaseRun, cohort: Cohort, folder: Path) -> None:
         figure = folder / "figures" / "loss.png"
         curve = loss_figure(metrics, title=folder.name, provenance=cohort.provenance)
         save_figure(curve, figure, overwrite=True)
+        tracker.artifact(f"{folder.name}-base", "model", folder / "network")
         tracker.images({"loss": figure}, step=config.train.iterations)
         tracker.summary({"validation_loss": float(metrics["validation_loss"].min())})
 

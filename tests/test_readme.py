@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import DemoRun, FinetuneRun, RunConfig, TrainBaseRun
+from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
 from tests.integration.commands import composed
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = "\n".join(re.findall(r"```(?:bash|console)\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
 COMMANDS = [line.strip() for line in CODE.splitlines() if line.strip() and not line.strip().startswith("#")]
-KINDS: dict[str, type[RunConfig]] = {"train_base": TrainBaseRun, "finetune": FinetuneRun, "demo": DemoRun}
+KINDS: dict[str, type[RunConfig]] = {
+    "train_base": TrainBaseRun,
+    "finetune": FinetuneRun,
+    "study": StudyRun,
+    "demo": DemoRun,
+}
 
 
 def test_readme_names_the_two_commands() -> None:
@@ -35,7 +40,12 @@ def test_commands_compose(line: str) -> None:
     place = next(n for n, word in enumerate(words) if word.startswith("experiments."))
     module = words[place].removeprefix("experiments.")
     assert (ROOT / "experiments" / f"{module}.py").is_file()
+    if module not in KINDS:  # no configuration of a run: report takes folders, dashboard names runs
+        return
     given = [word for word in words[place + 1 :] if word not in ("-m", "--multirun")]
+    if module == "study":
+        composed(StudyRun, *given)
+        return
     # In a multirun a word holds several values; each must be good.
     for n in range(max(word.count(",") for word in [*given, ""]) + 1):
         one = [f"{key}={values.split(',')[min(n, values.count(','))]}" for key, values in split(given)]

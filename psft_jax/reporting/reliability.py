@@ -119,7 +119,8 @@ def _binned_figure(
         above.set_title(f"{variant}\n{kind.told(rows)}", fontsize=10)
         _voxels(below, rows, kind)
         below.set_xlabel(kind.x_label)
-    # Last, because it ends the scaling to the bars, and all panels share the axis; one voxel is to be seen.
+    # Last, because it ends the scaling to what is drawn, and all columns share it. One voxel is to be seen.
+    axes[0, 0].set_ylim(bottom=-0.02)
     axes[1, 0].set_ylim(bottom=0.5)
     axes[0, 0].set_ylabel(kind.y_label)
     axes[1, 0].set_ylabel("Voxels")

@@ -48,7 +48,10 @@ def test_multirun_files_each_job_by_its_configuration_and_in_wandb(base: Path) -
     for run in runs:
         (recorded,) = run.glob("wandb/offline-run-*")
         assert next(recorded.glob("run-*.wandb")).stat().st_size > 1_000
-        assert len(list(recorded.glob("files/media/images/**/*.png"))) == 3
+        images = [path.name for path in recorded.glob("files/media/images/*.png")]
+        assert len(images) == 6
+        assert sum("with masks" in name for name in images) == 3  # the image and two SD maps
+        assert list(recorded.glob("files/media/images/mask/*SD of fine-tuned*.mask.png"))
         assert list(recorded.glob("files/media/table/results*"))
     again = typed("finetune", *words)
     assert again.returncode == 0, again.stderr

@@ -94,8 +94,12 @@ def test_numbers_in_the_tables_are_those_of_the_results(studied: Studied, tmp_pa
     report.write(folders, tmp_path)
     results = read_results(tmp_path / "results.csv")
     table = pd.read_csv(tmp_path / "tables" / "settings.csv").set_index("Setting")
-    (column,) = (name for name in table if name.startswith(("DSC", "TPR ")))
-    metric = "dsc" if column.startswith("DSC") else "tpr"
+    column, metric = next(
+        (name, metric)
+        for name in table
+        for metric in ("dsc", "tpr")
+        if name.startswith(f"{metric.upper()} ↑")
+    )
     of_base = results[(results["variant"] == "base") & (results["metric"] == metric)]
     by_patient = of_base.groupby("patient")["value"].mean()
     centre = by_patient.mean() if metric == "dsc" else by_patient.median()

@@ -102,13 +102,18 @@ def test_volumes_lie_on_the_scans_grid_and_agree_with_each_other(
 
 
 def test_pictures_and_report_are_there(tuned: tuple[str, Path, Path, Path]) -> None:
-    _, _, _, run = tuned
+    dataset, _, _, run = tuned
     page = (run / "report.html").read_text()
     assert "PHANTOM" in page
     for folder in (run / "patients").iterdir():
         assert folder.name in page
         assert (folder / "overlay.png").stat().st_size > 10_000
         assert (folder / "sd.png").stat().st_size > 10_000
+        assert (folder / "objects.png").exists() == (dataset == "phantom_liver")
+        with np.load(folder / "preview.npz") as preview:
+            assert preview["image"].max() <= 1.0
+            assert {f"mask:{name}" for name in ("base", "fine-tuned", "reference")} <= set(preview)
+            assert preview["sd:base"].shape == preview["mask:base"].shape == preview["image"].shape
 
 
 def test_only_the_last_two_layers_were_tuned(tuned: tuple[str, Path, Path, Path]) -> None:

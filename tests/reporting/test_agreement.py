@@ -26,7 +26,7 @@ def _volumes(pairs):
 
 
 def _points(axes):
-    return [line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o"][0]
+    return next(line.get_xydata().tolist() for line in axes.lines if line.get_marker() == "o")
 
 
 def _levels(axes):

@@ -86,14 +86,14 @@ def test_columns_count_what_was_found_in_the_whole_volume(two_lesions):
     ]
 
 
-def test_the_slice_where_the_networks_differ_is_shown(scan):
-    # Both hit the large lesion in slice 4 with other outlines; in slice 0 only one hits the small one.
+def test_the_slice_where_a_lesion_is_hit_by_one_network_alone_is_shown(scan):
+    # Both hit the lesion in slice 7, though with other outlines; in slice 0 only one hits the lesion.
     lesion = scan.lesion.copy()
-    lesion[0, 3, 3] = True
+    lesion[7, 3, 3:6] = lesion[0, 3, 3] = True
     base, tuned = lesion.copy(), lesion.copy()
     base[0] = False
-    tuned[4, 6:8, 2] = False
-    figure = _figure(replace(scan, lesion=lesion), {"base": base, "tuned": tuned})
+    tuned[7, 3, 3:5] = False
+    figure = _figure(replace(scan, lesion=lesion), {"base": base, "tuned": tuned}, rows=2)
     labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert labels == ["slice 4", "slice 0"]
 

@@ -97,6 +97,13 @@ def test_errors_against_sd():
     assert figure.axes[0].get_xlim() == (0, 0.5)
 
 
+def test_fractions_are_seen_from_0():
+    table = _table([("base", "A", 0.1, 50, 30), ("tuned", "A", 0.1, 50, 45)], sd_against_error)
+    for axes in sd_error_figure(table, ["base", "tuned"], **NAMED).axes[:2]:
+        bottom, top = axes.get_ylim()
+        assert bottom < 0 < 0.9 < top
+
+
 def test_seeds_of_a_patient_are_one_line(probabilities):
     seeds = pd.concat([probabilities, probabilities.assign(seed=1)])
     figure = reliability_figure(seeds, ["base"], **NAMED)
