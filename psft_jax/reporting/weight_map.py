@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from psft_jax.reporting.figures import new_figure
+from psft_jax.reporting.overlays import figure_size, show_image
 from psft_jax.reporting.views import (
     FALSE_NEGATIVE,
     FALSE_POSITIVE,
@@ -22,7 +23,7 @@ from psft_jax.scan import Mask, Provenance, Scan, Volume
 
 # Weight -> colour, from dark (counts nothing) to bright (counts most).
 _COLOURS = {0.0: "#000000", 1.0: "#5B5B5B", 2.0: "#0072B2", 5.0: "#F0E442"}
-_SIDE_IN = 2.9
+_LEGEND_IN = 0.4
 
 
 def weights_figure(
@@ -59,19 +60,16 @@ def weights_figure(
             for weight, colour in _COLOURS.items()
         ),
     ]
-    height, width = view.plane(scan.organ, 0).shape
-    tall = _SIDE_IN * view.aspect * height / width * len(slices) + 1.5
-    figure = new_figure(2 * _SIDE_IN + 0.3, tall, title=title, provenance=provenance, keys=keys)
+    width, height = figure_size(view, scan, len(slices), 2)
+    figure = new_figure(width, height + _LEGEND_IN, title=title, provenance=provenance, keys=keys)
     axes = figure.subplots(len(slices), 2, squeeze=False)
     colours = ListedColormap(list(_COLOURS.values()))
     for z, (left, right) in zip(slices, axes, strict=True):
         rgb = overlay_rgb(view.grey(image, z), view.plane(found, z), view.plane(scan.lesion, z))
-        left.imshow(rgb, aspect=view.aspect, interpolation="nearest")
-        left.set_ylabel(f"slice {z}", fontsize=10)
+        show_image(left, rgb, view, z)
         place = sum(i * (view.plane(weights, z) == weight) for i, weight in enumerate(_COLOURS))
         right.imshow(place, cmap=colours, vmin=-0.5, vmax=3.5, aspect=view.aspect, interpolation="nearest")
-        for axis in (left, right):
-            axis.set(xticks=(), yticks=())
+        right.set(xticks=(), yticks=())
     for axis, name in zip(axes[0], ("base CNN on the baseline", "weights"), strict=True):
         axis.set_title(name, fontsize=11)
     return figure

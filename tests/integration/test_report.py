@@ -94,12 +94,8 @@ def test_numbers_in_the_tables_are_those_of_the_results(studied: Studied, tmp_pa
     report.write(folders, tmp_path)
     results = read_results(tmp_path / "results.csv")
     table = pd.read_csv(tmp_path / "tables" / "settings.csv").set_index("Setting")
-    column, metric = next(
-        (name, metric)
-        for name in table
-        for metric in ("dsc", "tpr")
-        if name.startswith(f"{metric.upper()} ↑")
-    )
+    column = next(name for name in table if name in ("DSC ↑", "TPR ↑"))
+    metric = column.split()[0].lower()
     of_base = results[(results["variant"] == "base") & (results["metric"] == metric)]
     by_patient = of_base.groupby("patient")["value"].mean()
     centre = by_patient.mean() if metric == "dsc" else by_patient.median()
