@@ -44,5 +44,5 @@ def test_what_does_not_belong_together_is_refused(make_scan: MakeScan) -> None:
         weights_figure(scan, scan.lesion, good * 3, **draw)
     with pytest.raises(ValueError, match="an annotated scan"):
         weights_figure(make_scan(lesion=None), scan.lesion, good, **draw)
-    with pytest.raises(InputError, match="weights"):
-        weights_figure(scan, scan.lesion, good[:2], **draw)
+    with pytest.raises(InputError, match="base CNN"):
+        weights_figure(scan, scan.lesion[:2], good[:2], **draw)
