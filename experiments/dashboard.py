@@ -12,8 +12,9 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from experiments.config import TaskConfig, parse
+from experiments.config import TaskConfig
 from experiments.launch import errors_as_sentences
+from experiments.parsing import parse
 from psft_jax.evaluation.measures import MEASURES
 from psft_jax.reporting.tables import HEADLINE
 from psft_jax.tracking import TrackingConfig, TrackingMode

@@ -23,7 +23,8 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.config import FinetuneRun, RunConfig, config_hash, parse, plain, run_folder
+from experiments.config import FinetuneRun, RunConfig
+from experiments.parsing import config_hash, parse, plain, run_folder
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path, refused_by_disk
 from psft_jax.scan import Cohort

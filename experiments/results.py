@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.config import FinetuneRun, parse, plain
+from experiments.config import FinetuneRun
 from experiments.launch import BASE_CNN, CONFIG, DONE, IDENTITY
+from experiments.parsing import parse, plain
 from experiments.patient import BASE, PATIENTS
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import CASE, DETAILS, RESULTS, Table, read_table

@@ -19,8 +19,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments.conclude import STAGE as FINETUNE
-from experiments.config import FinetuneRun, StudyRun, config_hash, parse, run_folder
+from experiments.config import FinetuneRun, StudyRun
 from experiments.launch import command, register_resolvers
+from experiments.parsing import config_hash, parse, run_folder
 from experiments.report import write
 from experiments.results import RUNS
 from experiments.runs import run_all

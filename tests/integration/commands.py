@@ -7,8 +7,9 @@ from typing import TypeVar
 
 from hydra import compose, initialize_config_dir
 
-from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun, parse
+from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
 from experiments.launch import register_resolvers
+from experiments.parsing import parse
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMES: dict[type[RunConfig], str] = {

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config import DemoRun, FinetuneRun, TrainBaseRun, config_hash, plain, run_folder
+from experiments.config import DemoRun, FinetuneRun, TrainBaseRun
+from experiments.parsing import config_hash, plain, run_folder
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network

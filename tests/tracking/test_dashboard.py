@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.config import parse
 from experiments.dashboard import DashboardRun, run
+from experiments.parsing import parse
 from psft_jax.errors import InputError
 from psft_jax.reporting.tables import HEADLINE
 from psft_jax.scan import Task
