@@ -39,19 +39,22 @@ class Summary:
     n_total: int
 
     def text(self, decimals: int) -> str:
-        """As a table shows it; patients without a value are told of.
+        """As a table shows it; patients without a value are told of, and one value alone has no spread.
 
         >>> Summary(0.82, (0.05,), 20, 20).text(2)
         '0.82 (0.05)'
         >>> Summary(0.67, (0.32, 1.0), 14, 16).text(2)
         '0.67 [0.32 to 1.00], 14 of 16 valid'
+        >>> Summary(0.82, (math.nan,), 1, 1).text(2)
+        '0.82'
         """
         valid = f"{self.n_valid} of {self.n_total} valid"
         if not self.n_valid:
             return f"undefined, {valid}"
-        parts = ["n/a" if math.isnan(x) else f"{x:.{decimals}f}" for x in self.spread]
-        spread = f"[{' to '.join(parts)}]" if len(parts) > 1 else f"({parts[0]})"
-        shown = f"{self.centre:.{decimals}f} {spread}"
+        shown = f"{self.centre:.{decimals}f}"
+        parts = [f"{x:.{decimals}f}" for x in self.spread if not math.isnan(x)]
+        if parts:
+            shown += f" [{' to '.join(parts)}]" if len(parts) > 1 else f" ({parts[0]})"
         return shown if self.n_valid == self.n_total else f"{shown}, {valid}"
 
 

@@ -72,7 +72,7 @@ def test_one_patient_has_a_mean_and_no_sd():
     summary = summarise([0.5], MEAN)
     assert summary.centre == 0.5
     assert math.isnan(summary.spread[0])
-    assert summary.text(2) == "0.50 (n/a)"
+    assert summary.text(2) == "0.50"
     assert summarise([0.5], MEDIAN).text(2) == "0.50 [0.50 to 0.50]"
 
 

@@ -82,7 +82,7 @@ def test_undefined_values_are_counted_and_neither_better_nor_worse(results):
     row = _table(frame, {"base": "Base"}, ["h95_mm"]).rows[0]
     assert _texts(row)[2:] == [
         *("1.00 (0.00), 2 of 3 valid", "3.00 (1.41), 2 of 3 valid"),
-        *("-1.00 (n/a) better", "n/a", "1 of 3", "1, 0, 0"),
+        *("-1.00 better", "n/a", "1 of 3", "1, 0, 0"),
     ]
 
 

@@ -28,7 +28,7 @@ def test_by_hand(results):
     # Under seeds 0, 1, 2: means 0.7, 0.8, 0.75, whose mean is 0.75 and SD 0.05. Over patients: 0.7 and 0.8.
     assert grid.header[2:] == ("Over patients", "Seed 0", "Seed 1", "Seed 2", "Over seeds", "Seeds")
     assert [_texts(row) for row in grid.rows] == [
-        ["DSC ↑", "Base CNN", "0.60 (0.14)", "0.60", "–", "–", "0.600 (n/a)", "1"],
+        ["DSC ↑", "Base CNN", "0.60 (0.14)", "0.60", "–", "–", "0.600", "1"],
         ["DSC ↑", "Fine-tuned", "0.75 (0.07)", "0.70", "0.80", "0.75", "0.750 (0.050)", "3"],
     ]
 
@@ -56,7 +56,7 @@ def test_a_measure_that_one_seed_lacks_is_undefined_there(results):
     frame = results({"base": {"A": {"dsc": [0.5, 0.6], "max_sd": [0.3, 0.4]}}})
     frame = frame[(frame["metric"] != "max_sd") | (frame["seed"] == 0)]
     (row,) = _table(frame, {"base": "Base"}, ["max_sd"]).rows
-    assert _texts(row)[3:] == ["0.300", "undefined, 0 of 1 valid", "0.3000 (n/a), 1 of 2 valid", "2"]
+    assert _texts(row)[3:] == ["0.300", "undefined, 0 of 1 valid", "0.3000, 1 of 2 valid", "2"]
 
 
 def test_a_setting_that_was_not_run_keeps_its_row(results):
