@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.conclude import cautions
-from experiments.families import families
-from experiments.patient import BASE, TUNED
-from experiments.report_parts import Page, Part
+from experiments.families import Family, families
+from experiments.patient import BASE
+from experiments.report_parts import Page, Part, in_short
 from experiments.results import Collected
 from psft_jax.evaluation.rows import write_table
 from psft_jax.reporting.html import Section, write_page
@@ -27,10 +28,13 @@ def report_of(collected: Collected, out: Path) -> Path:
     """
     page = Page(collected, out)
     sections = [_about(page)]
-    for number, family in enumerate(families([run.config.finetune for run in collected.runs])):
+    found = families([run.config.finetune for run in collected.runs])
+    for number, family in enumerate(found):
         # A setting that one run alone has is in the table of all settings, and needs no part of its own.
         if number == 0 or family.is_studied:
             sections += Part(page, family, "" if number == 0 else f"_{number + 1}").sections()
+    if len(found) > 1:
+        sections.append(_what_trains(page, found))
     sections.append(_every_setting(page))
     path = out / "report.html"
     heading = f"{collected.results['dataset'].iloc[0]}: patient-specific fine-tuning"
@@ -58,13 +62,27 @@ def _about(page: Page) -> Section:
     )
 
 
+def _what_trains(page: Page, found: Sequence[Family]) -> Section:
+    """The settings in the middle of the families: they differ in their scope, loss, or learning rate."""
+    grid = settings_table(
+        page.collected.results,
+        page.collected.task,
+        rows={BASE: "base CNN", **{family.variant: in_short(family.variant) for family in found}},
+        measures=page.measures,
+        provenance=page.collected.provenance,
+        heading="Scope, class weight and learning rate",
+    )
+    page.save("scope", grid)
+    return Section("Which layers train, and how", grids=[grid])
+
+
 def _every_setting(page: Page) -> Section:
     """All settings beside each other, and what the seeds do to them."""
     collected = page.collected
     rows = {BASE: "base CNN"}
     for run in collected.runs:
         variant = run.config.finetune.variant
-        rows[variant] = variant.removeprefix(TUNED).strip(" ()") or "the paper's setting"
+        rows[variant] = in_short(variant)
     results, task, provenance = collected.results, collected.task, collected.provenance
     grids = [
         settings_table(
