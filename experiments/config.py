@@ -102,9 +102,14 @@ class TuneConfig:
         )
 
     @property
+    def label(self) -> str:
+        """What tables call it."""
+        return ", ".join(self.differences) or "the paper's setting"
+
+    @property
     def variant(self) -> str:
         """What results call it; unique to the setting."""
-        return "fine-tuned" + (f" ({', '.join(self.differences)})" if self.differences else "")
+        return f"fine-tuned ({self.label})" if self.differences else "fine-tuned"
 
 
 class Outputs(StrEnum):

@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.conclude import cautions
 from experiments.families import Family, families
 from experiments.patient import BASE
-from experiments.report_parts import Page, Part, in_short
+from experiments.report_parts import Page, Part
 from experiments.results import Collected
 from psft_jax.evaluation.rows import write_table
 from psft_jax.reporting.html import Section, write_page
@@ -67,7 +67,7 @@ def _what_trains(page: Page, found: Sequence[Family]) -> Section:
     grid = settings_table(
         page.collected.results,
         page.collected.task,
-        rows={BASE: "base CNN", **{family.variant: in_short(family.variant) for family in found}},
+        rows={BASE: "base CNN", **{family.variant: family.own.label for family in found}},
         measures=page.measures,
         provenance=page.collected.provenance,
         heading="Scope, class weight and learning rate",
@@ -81,8 +81,7 @@ def _every_setting(page: Page) -> Section:
     collected = page.collected
     rows = {BASE: "base CNN"}
     for run in collected.runs:
-        variant = run.config.finetune.variant
-        rows[variant] = in_short(variant)
+        rows[run.config.finetune.variant] = run.config.finetune.label
     results, task, provenance = collected.results, collected.task, collected.provenance
     grids = [
         settings_table(

@@ -60,15 +60,6 @@ class Page:
         return caption, path
 
 
-def in_short(variant: str) -> str:
-    """How a setting differs from the paper's.
-
-    >>> in_short("fine-tuned (50 iterations)")
-    '50 iterations'
-    """
-    return variant.removeprefix(TUNED).strip(" ()") or "the paper's setting"
-
-
 class Part:
     """The part of one family of settings.
 
@@ -80,7 +71,7 @@ class Part:
 
     def __init__(self, page: Page, family: Family, suffix: str) -> None:
         self._page, self._family, self._suffix = page, family, suffix
-        self._told = in_short(family.variant)
+        self._told = family.own.label
 
     def sections(self) -> Iterator[Section]:
         """Everything that its runs allow, in the order of the page."""

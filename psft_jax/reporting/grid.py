@@ -74,6 +74,10 @@ class Grid:
         """What stands above the table: where the images come from, and who is summarised."""
         return STATEMENT[self.provenance], self.population
 
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return to_markdown(self)
+
 
 def print_grid(grid: Grid) -> None:
     """Print to the terminal; significant differences are green for better and orange for worse."""

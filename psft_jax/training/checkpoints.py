@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
+from jax import numpy as jnp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from psft_jax.errors import InputError
@@ -117,7 +119,9 @@ def restore_tree(folder: Path, like: PyTree, *, what: str) -> PyTree:
         expected, found = _shapes(_abstract(like)), _shapes(metadata.tree)
         if expected == found:
             restored: PyTree = checkpointer.restore(folder.resolve(), _abstract(like))
-            return restored
+            # Not bound to a device any more: else a step would be compiled for these arrays, and again for
+            # the fresh ones that it gives.
+            return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), restored)
     different = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
     first = different[0]
     raise InputError(

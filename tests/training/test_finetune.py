@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,7 +21,8 @@ from psft_jax.sampling.positions import corner_centres
 from psft_jax.sampling.slices import lesion_slices, slices_of
 from psft_jax.scan import Scan
 from psft_jax.training import features
-from psft_jax.training.finetune import Tuned, _start, finetune
+from psft_jax.training.checkpoints import restore_tree, save_tree
+from psft_jax.training.finetune import Tuned, _start, _step, finetune
 from psft_jax.training.losses import weighted_cross_entropy
 from psft_jax.training.material import Annotated
 from psft_jax.training.settings import FinetuneConfig
@@ -294,3 +296,14 @@ def test_a_loss_that_is_not_a_number_is_refused(
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"FinetuneConfig\.{name}"):
         FinetuneConfig(**{name: value})
+
+
+def test_a_step_is_compiled_once_also_for_a_restored_network(
+    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig, tmp_path: Path
+) -> None:
+    save_tree(tmp_path / "network", base._asdict())
+    restored = Variables(**restore_tree(tmp_path / "network", tiny.shapes._asdict(), what="the network"))
+    before = _step._cache_size()
+    alone = replace(settings, learning_rate=0.0123)  # compiled by no other test
+    finetune(tiny, restored, "P1", [Annotated(make_scan())], [alone], seed=1)
+    assert _step._cache_size() == before + 1
