@@ -13,6 +13,7 @@ from psft_jax.training.settings import FinetuneConfig
 from psft_jax.training.weighting import Weighting
 
 PAPER_ITERATIONS = 100
+THRESHOLD = "base CNN, threshold tuned on the baseline"
 
 _ITERATIONS = {
     50: Setting.ITERATIONS_50,
@@ -103,7 +104,9 @@ def _family(own: TuneConfig, tunes: Sequence[TuneConfig]) -> Family:
         if _is_plain(tune) and replace(tune.settings, iterations=0) == replace(own.settings, iterations=0):
             iterations[tune.variant] = tune.settings.iterations
         if tune.tune_threshold and not tune.settings.iterations:
-            controls[tune.variant] = "base CNN, threshold tuned on the baseline"
+            # Without iterations the other settings mean nothing: one such run speaks for all.
+            if THRESHOLD not in controls.values():
+                controls[tune.variant] = THRESHOLD
         elif tune.tuned_on in labels and not tune.tune_threshold and tune.settings == own.settings:
             controls[tune.variant] = labels[tune.tuned_on]
     return Family(own, paper, iterations, controls)

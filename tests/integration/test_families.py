@@ -72,6 +72,14 @@ def test_controls_go_with_the_class_weight_of_their_head() -> None:
     ]
 
 
+def test_one_run_speaks_for_the_threshold_in_every_family() -> None:
+    fast = "finetune.settings.learning_rate=0.01"
+    runs = [tune(), tune(fast), *(tune("finetune=control/threshold", *words) for words in ((), (fast,)))]
+    for family in families(runs):
+        assert list(family.controls) == ["base", "fine-tuned (0 iterations, threshold tuned)"]
+        assert not family.is_studied
+
+
 def test_two_changes_at_once_belong_to_no_table_of_the_paper() -> None:
     both = tune("finetune.settings.iterations=50", "finetune.settings.slices.count=1")
     (family,) = families([tune(), both])
