@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.conclude import PICTURES
+from experiments.config import TunedOn
 from experiments.families import Family
-from experiments.patient import BASE, PATIENTS, TUNED
+from experiments.patient import BASE, PATIENTS, TUNED, TUNING
 from experiments.results import Collected
 from psft_jax.evaluation.lesions import REFERENCE
 from psft_jax.evaluation.measures import MEASURES
@@ -78,7 +80,11 @@ class Part:
         reference = "reference_volume_ml" in set(self._page.collected.results["metric"])
         if reference:
             yield Section(f"The paper's tables: {self._told}", grids=list(self._paper_tables()))
-            yield Section(f"Is the gain the patient's own? {self._told}", grids=list(self._gains()))
+            yield Section(
+                f"Is the gain the patient's own? {self._told}",
+                text=list(self._lenders()),
+                grids=list(self._gains()),
+            )
             yield self._hurt()
         yield Section(f"Figures: {self._told}", figures=list(self._figures(reference)))
 
@@ -111,6 +117,18 @@ class Part:
                 heading="The patient's own baseline against controls",
             )
             yield self._page.save(f"controls{self._suffix}", grid)
+
+    def _lenders(self) -> Iterator[str]:
+        """On whose scan "another patient's" head was tuned."""
+        scans = {
+            f"{home.name} (seed {run.config.seed}): {json.loads((home / TUNING).read_text())['tuned_on']}"
+            for run in self._page.collected.runs
+            if run.config.finetune.tuned_on is TunedOn.OTHER
+            and run.config.finetune.variant in self._family.controls
+            for home in (run.folder / PATIENTS).iterdir()
+        }
+        if scans:
+            yield f"The head of another patient was tuned on these scans: {'; '.join(sorted(scans))}."
 
     def _hurt(self) -> Section:
         collected = self._page.collected

@@ -70,6 +70,8 @@ def test_the_page_holds_everything(studied: Studied, tmp_path: Path) -> None:
         "Did fine-tuning hurt?",
         "base CNN, threshold tuned on the baseline",
         "head tuned on another patient",
+        "test-000 (seed 0): ",
+        "-test-001_baseline",
         "All settings",
         "Seeds",
         "gained most in",
