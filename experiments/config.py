@@ -73,6 +73,8 @@ class TunedOn(StrEnum):
     a scan of a training patient."""
     TRAINING = "training"
     """All scans of the training patients, which the base CNN has seen already."""
+    NOBODY = "nobody"
+    """Nothing: the base CNN itself, whatever the other settings say."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,12 @@ class TuneConfig:
     @property
     def differences(self) -> tuple[str, ...]:
         """What differs from the paper's setting, in words."""
+        threshold = ("threshold tuned",) if self.tune_threshold else ()
+        if self.tuned_on is TunedOn.NOBODY:
+            return ("not tuned", *threshold)
         controls = {TunedOn.OTHER: "on another patient", TunedOn.TRAINING: "on the training patients"}
-        return (
-            *([controls[self.tuned_on]] if self.tuned_on in controls else []),
-            *self.settings.differences,
-            *(["threshold tuned"] if self.tune_threshold else []),
-        )
+        whose = (controls[self.tuned_on],) if self.tuned_on in controls else ()
+        return (*whose, *self.settings.differences, *threshold)
 
     @property
     def label(self) -> str:

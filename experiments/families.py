@@ -14,6 +14,10 @@ from psft_jax.training.weighting import Weighting
 
 PAPER_ITERATIONS = 100
 THRESHOLD = "base CNN, threshold tuned on the baseline"
+_HEADS = {
+    TunedOn.TRAINING: "head tuned on the training patients",
+    TunedOn.OTHER: "head tuned on another patient",
+}
 
 _ITERATIONS = {
     50: Setting.ITERATIONS_50,
@@ -51,6 +55,18 @@ class Family:
         return self.own.variant
 
     @property
+    def by_iterations(self) -> dict[Setting, str]:
+        """The variants by what the paper's tables of iterations call them; 100 is its usual number."""
+        names = {0: Setting.BASE, PAPER_ITERATIONS: Setting.FINE_TUNED, **_ITERATIONS}
+        return {names[count]: variant for variant, count in self.iterations.items() if count in names}
+
+    @property
+    def every_control(self) -> dict[str, str]:
+        """The controls, with those that were not run under their label alone."""
+        labels = (THRESHOLD, *_HEADS.values())
+        return {**self.controls, **{label: label for label in labels if label not in self.controls.values()}}
+
+    @property
     def is_studied(self) -> bool:
         """Whether anything was varied around the setting, or controlled for."""
         return len(self.paper) > 2 or len(self.controls) > 2
@@ -63,9 +79,9 @@ def families(tunes: Sequence[TuneConfig]) -> list[Family]:
         tunes: the settings, each once or more.
     """
     distinct = list({tune.variant: tune for tune in tunes}.values())
-    plain = [tune for tune in distinct if _is_plain(tune)]
     centres: dict[FinetuneConfig, TuneConfig] = {}
-    for tune in plain:
+    # Where nothing but ablations or controls was run, each of them stands for itself.
+    for tune in [tune for tune in distinct if _is_plain(tune)] or distinct:
         common = replace(tune.settings, iterations=0)
         best = centres.get(common)
         if best is None or _nearness(tune) > _nearness(best):
@@ -91,24 +107,18 @@ def _nearness(tune: TuneConfig) -> tuple[bool, int]:
 
 
 def _family(own: TuneConfig, tunes: Sequence[TuneConfig]) -> Family:
-    paper = {Setting.BASE: BASE, Setting.FINE_TUNED: own.variant}
+    paper = {Setting.BASE: BASE, **({Setting.FINE_TUNED: own.variant} if _is_plain(own) else {})}
     iterations, controls = {BASE: 0}, {BASE: "base CNN"}
-    labels = {
-        TunedOn.TRAINING: "head tuned on the training patients",
-        TunedOn.OTHER: "head tuned on another patient",
-    }
     for tune in tunes:
         name = _paper_name(tune, own)
         if name is not None:
             paper[name] = tune.variant
         if _is_plain(tune) and replace(tune.settings, iterations=0) == replace(own.settings, iterations=0):
             iterations[tune.variant] = tune.settings.iterations
-        if tune.tune_threshold and not tune.settings.iterations:
-            # Without iterations the other settings mean nothing: one such run speaks for all.
-            if THRESHOLD not in controls.values():
-                controls[tune.variant] = THRESHOLD
-        elif tune.tuned_on in labels and not tune.tune_threshold and tune.settings == own.settings:
-            controls[tune.variant] = labels[tune.tuned_on]
+        if tune.tuned_on is TunedOn.NOBODY and tune.tune_threshold:
+            controls[tune.variant] = THRESHOLD
+        elif tune.tuned_on in _HEADS and not tune.tune_threshold and tune.settings == own.settings:
+            controls[tune.variant] = _HEADS[tune.tuned_on]
     return Family(own, paper, iterations, controls)
 
 
@@ -121,6 +131,7 @@ def _paper_name(tune: TuneConfig, own: TuneConfig) -> Setting | None:
         return _ITERATIONS.get(other.iterations) if other.iterations != mine.iterations else None
     if other == replace(mine, slices=other.slices):
         return _SLICES.get(other.slices)
-    if other == replace(mine, weighting=other.weighting):
-        return Setting.WEIGHTED
+    # A scheme takes the place of the class weights, so that these may be any.
+    if other == replace(mine, weighting=other.weighting, class_weights=other.class_weights):
+        return Setting.WEIGHTED if other.weighting is not Weighting.NONE else None
     return None

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
+import numpy as np
+
 from experiments.config import TaskConfig, TuneConfig, TunedOn
 from psft_jax.inference.postprocess import postprocess
 from psft_jax.inference.volume import predict
@@ -110,7 +112,13 @@ class Heads:
         if training:
             visits = [visit for other in cohort.training for visit in other.visits]
             self._train(TRAINING_PATIENTS, training, seed, partial(self._annotated, visits))
-        return [self._tuned[names[tune.tuned_on], seed, tune.settings] for tune in tunes]
+        untuned = Tuned(self._start.base, np.zeros(0))
+        return [
+            untuned
+            if tune.tuned_on is TunedOn.NOBODY
+            else self._tuned[names[tune.tuned_on], seed, tune.settings]
+            for tune in tunes
+        ]
 
     def _annotated(self, visits: Sequence[Visit], settings: Sequence[FinetuneConfig]) -> list[Annotated]:
         with_result = any(one.needs_result for one in settings)

@@ -39,6 +39,7 @@ REFUSED = ".refused"
 """Where Hydra logs a job of a multirun whose configuration is refused."""
 BASE_CNN = "base CNN"
 """What an identity calls the base CNN that a run starts from."""
+INTERRUPTED = "interrupted: repeat the command to go on where it stopped"
 PACKAGES = ("psft_jax", "jax", "flax", "optax", "numpy")
 
 
@@ -106,7 +107,7 @@ def errors_as_sentences() -> Iterator[None]:
         logger.debug("where it happened", exc_info=True)
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: repeat the command to go on where it stopped")
+        sys.exit(INTERRUPTED)
 
 
 @contextmanager
@@ -117,6 +118,8 @@ def failing_alone() -> Iterator[None]:
     except InputError as error:
         logger.error("error: %s", error)
         raise CompactHydraException(f"error: {error}") from error
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from experiments.config import FinetuneRun, RunConfig, TrainBaseRun
+from experiments.config import FinetuneRun, RunConfig, StudyRun, TrainBaseRun
 from psft_jax.errors import FieldError, InputError
 from psft_jax.training.saved import RECORD
 
@@ -92,12 +92,16 @@ def run_folder(config: RunConfig, stage: str) -> Path:
     if config.name is not None:
         return Path(config.out) / stage / config.name
     parts: list[str] = [config.dataset.source]
+    seeds = f"seed{config.seed}"
     if isinstance(config, TrainBaseRun):
         parts.append(config.model.name)
     if isinstance(config, FinetuneRun):
         told = "_".join(config.finetune.differences) or "paper"
         parts.append(re.sub(r"[^\w.]+", "_", told)[:LONGEST_NAME].rstrip("_"))
-    return Path(config.out) / stage / "-".join([*parts, f"seed{config.seed}", config_hash(config)])
+    if isinstance(config, StudyRun):
+        parts.append("_".join(config.ablations)[:LONGEST_NAME])
+        seeds = f"seeds{'_'.join(map(str, config.seeds))}"
+    return Path(config.out) / stage / "-".join([*parts, seeds, config_hash(config)])
 
 
 def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:

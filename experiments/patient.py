@@ -181,7 +181,13 @@ def _write(
         write_figures(home, follow_up, named, start)
         write_preview(home / PREVIEW, follow_up, named)
     scheme = job.config.finetune.settings.weighting
-    if scheme is not Weighting.NONE and baseline.result is not None and baseline.scan.lesion is not None:
+    own = job.config.finetune.tuned_on is TunedOn.OWN
+    if (
+        own
+        and scheme is not Weighting.NONE
+        and baseline.result is not None
+        and baseline.scan.lesion is not None
+    ):
         weights = voxel_weights(scheme, baseline.scan.lesion, baseline.result.found)
         figure = weights_figure(
             baseline.scan, baseline.result.found, weights,
@@ -199,6 +205,8 @@ def _tuning(
 ) -> dict[str, object]:
     """What the head was tuned on, and the threshold, for the reader of the results."""
     tune = config.finetune
+    if tune.tuned_on is TunedOn.NOBODY:
+        return {"tuned_on": None, "threshold": threshold}
     if tune.tuned_on is TunedOn.TRAINING:
         return {"tuned_on": TRAINING_PATIENTS, "threshold": threshold}
     if tune.tuned_on is TunedOn.OTHER:

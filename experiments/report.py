@@ -10,19 +10,19 @@ import argparse
 import logging
 from pathlib import Path
 
-from experiments.launch import errors_as_sentences
+from experiments.launch import CONFIG, errors_as_sentences
 from experiments.report_page import report_of
-from experiments.results import RUNS, collect
+from experiments.results import RUNS, Collected, collect
 
 logger = logging.getLogger(__name__)
 
 
-def write(paths: list[Path], out: Path) -> Path:
+def write(paths: list[Path], out: Path | None = None) -> Path:
     """Write ``report.html``, ``results.csv``, ``tables/`` and ``figures/`` into a folder.
 
     Args:
         paths: folders of runs, folders that hold such, or folders of studies.
-        out: where to write; a report that is there already is replaced.
+        out: where to write, ``default_place`` without one; a report that is there already is replaced.
 
     Returns:
         The page.
@@ -30,12 +30,18 @@ def write(paths: list[Path], out: Path) -> Path:
     Raises:
         InputError: the folders hold no runs that may stand in one table; see ``collect``.
     """
-    return report_of(collect(paths), out)
+    collected = collect(paths)
+    for folder, state in collected.unfinished.items():
+        logger.warning("not finished, and left out: %s (%s)", folder, state)
+    return report_of(collected, out or default_place(paths, collected))
 
 
 def main() -> None:
     """Read the command line, and say where the page lies."""
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S")
+    # Imported packages may have set up logging already.
+    logging.basicConfig(
+        level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", force=True
+    )
     parser = argparse.ArgumentParser(
         prog="python -m experiments.report",
         description="The paper's tables and figures, and more, from finished runs of one cohort, task and "
@@ -51,18 +57,21 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder to write to; by default `report` inside a single run or study, else runs/report",
+        help="folder to write to; by default `report` inside a single run or study, else a folder under "
+        "runs/report that is named after the cohort and the base CNN",
     )
     given = parser.parse_args()
     with errors_as_sentences():
-        page = write(given.folders, given.out or default_place(given.folders))
+        page = write(given.folders, given.out)
     logger.info("report: %s", page)
 
 
-def default_place(folders: list[Path]) -> Path:
-    """Inside the run or study that the report is of, where it is one; else beside the stages."""
-    alone = len(folders) == 1 and any((folders[0] / name).exists() for name in (RUNS, "config.yaml"))
-    return folders[0] / "report" if alone else Path("runs") / "report"
+def default_place(folders: list[Path], collected: Collected) -> Path:
+    """Inside the run or study that the report is of, where it is one; else a folder beside the stages."""
+    if len(folders) == 1 and any((folders[0] / name).exists() for name in (RUNS, CONFIG)):
+        return folders[0] / "report"
+    run = collected.runs[0]
+    return run.folder.parents[1] / "report" / f"{run.config.dataset.source}-{run.base_sha256[:8]}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from psft_jax.reporting.html import Section, write_page
 from psft_jax.reporting.seeds import seeds_table
 from psft_jax.reporting.settings import settings_table
 
+PAGE = "report.html"
+
 
 def report_of(collected: Collected, out: Path) -> Path:
     """Write the report of runs that may stand in one table.
@@ -26,6 +29,8 @@ def report_of(collected: Collected, out: Path) -> Path:
     Returns:
         The page.
     """
+    for earlier in ("tables", "figures") if (out / PAGE).exists() else ():
+        shutil.rmtree(out / earlier, ignore_errors=True)
     page = Page(collected, out)
     sections = [_about(page)]
     found = families([run.config.finetune for run in collected.runs])
@@ -36,7 +41,7 @@ def report_of(collected: Collected, out: Path) -> Path:
     if len(found) > 1:
         sections.append(_what_trains(page, found))
     sections.append(_every_setting(page))
-    path = out / "report.html"
+    path = out / PAGE
     heading = f"{collected.results['dataset'].iloc[0]}: patient-specific fine-tuning"
     write_page(path, heading=heading, sections=sections, overwrite=True)
     write_table(out / "results.csv", collected.results, overwrite=True)

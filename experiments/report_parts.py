@@ -93,14 +93,17 @@ class Part:
         held = set(collected.results["metric"])
         usual = {Setting.BASE, Setting.FINE_TUNED}
         for table in TABLES:
-            own = set(table.rows) & set(self._family.paper)
+            variants = self._family.paper
+            if Setting.ITERATIONS_50 in table.rows:
+                variants = self._family.by_iterations
+            own = set(table.rows) & set(variants)
             measures = tuple(name for name in table.measures if name in held)
             enough = own - usual if set(table.rows) - usual else own == usual
             if table.task is collected.task and enough and measures:
                 grid = paper_table(
                     collected.results,
                     replace(table, measures=measures),
-                    variants=self._family.paper,
+                    variants=variants,
                     provenance=collected.provenance,
                 )
                 yield self._page.save(table.name + self._suffix, grid)
@@ -111,7 +114,7 @@ class Part:
                 self._page.collected.results,
                 self._page.collected.task,
                 own=self._family.variant,
-                controls=self._family.controls,
+                controls=self._family.every_control,
                 measures=self._page.measures[:4],
                 provenance=self._page.collected.provenance,
                 heading="The patient's own baseline against controls",

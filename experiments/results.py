@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from experiments.config import FinetuneRun
 from experiments.launch import BASE_CNN, CONFIG, DONE, IDENTITY
 from experiments.parsing import parse, plain
-from experiments.patient import BASE, PATIENTS
+from experiments.patient import PATIENTS
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import CASE, DETAILS, RESULTS, Table, read_table
 from psft_jax.scan import Provenance, Task
 
 RUNS = "runs.json"
 """In a study's folder: the folders of its runs, from there."""
-AGREE_WITHIN = 0.01
+AGREE_WITHIN = 0.001
 """Runs that say something of the same network may differ by so much: in another company, sums are taken in
 another order."""
 
@@ -41,11 +43,15 @@ class FoundRun:
     base_sha256: str
 
     @property
-    def kind(self) -> str:
+    def common(self) -> dict[str, Any]:
         """What runs have in common that may stand in one table."""
         config = self.config
-        same = [plain(config.task), plain(config.dataset), sorted(config.patients), self.base_sha256]
-        return json.dumps(same, sort_keys=True)
+        return {
+            "task": plain(config.task),
+            "dataset": plain(config.dataset),
+            "patients": sorted(config.patients),
+            "base CNN": self.base_sha256[:8],
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +117,7 @@ def collect(paths: Sequence[Path]) -> Collected:
 
 def _run_folders(path: Path) -> list[Path]:
     if (path / RUNS).is_file():
-        listed = json.loads((path / RUNS).read_text(encoding="utf-8"))
+        listed = _json(path / RUNS)
         return [(path / folder).resolve() for folder in listed]
     if _is_finetuning(path):
         return [path.resolve()]
@@ -128,7 +134,36 @@ def _run_folders(path: Path) -> list[Path]:
 
 
 def _is_finetuning(folder: Path) -> bool:
-    return (folder / CONFIG).is_file() and "finetune" in OmegaConf.load(folder / CONFIG)
+    return (folder / CONFIG).is_file() and "finetune" in _config(folder)
+
+
+def _config(folder: Path) -> DictConfig:
+    """A run's configuration, which is whole if it holds what every run has, the task and the tracking."""
+    problem = "a file that is not whole"
+    try:
+        loaded = OmegaConf.load(folder / CONFIG)
+        if isinstance(loaded, DictConfig) and {"task", "overwrite"} <= set(loaded):
+            return loaded
+    except YAMLError as error:
+        problem = f"no YAML ({str(error).splitlines()[0]})"
+    raise InputError(
+        folder / CONFIG,
+        found=problem,
+        expected="the configuration of a run",
+        remedy="Restore it, or repeat the command that made the run.",
+    )
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            path,
+            found="no such file" if isinstance(error, OSError) else f"no JSON ({error})",
+            expected="what a run or study writes there",
+            remedy="Restore it, or repeat the command that made the run.",
+        ) from error
 
 
 def _state(folder: Path) -> str:
@@ -137,20 +172,26 @@ def _state(folder: Path) -> str:
 
 
 def _read_run(folder: Path) -> FoundRun:
-    loaded = OmegaConf.load(folder / CONFIG)
-    assert isinstance(loaded, DictConfig)  # _is_finetuning found a key in it
-    identity = json.loads((folder / IDENTITY).read_text(encoding="utf-8"))
-    return FoundRun(folder, parse(loaded, FinetuneRun), identity[BASE_CNN])
+    identity = _json(folder / IDENTITY)
+    try:
+        return FoundRun(folder, parse(_config(folder), FinetuneRun), identity[BASE_CNN])
+    except InputError as error:
+        raise InputError(
+            f"{folder / CONFIG}, {error.where}",
+            found=error.found,
+            expected=error.expected,
+            remedy="The run may be of another version: run it again.",
+        ) from error
 
 
 def _check_one_kind(runs: Sequence[FoundRun]) -> None:
     kinds: dict[str, list[FoundRun]] = {}
     for run in runs:
-        kinds.setdefault(run.kind, []).append(run)
+        kinds.setdefault(json.dumps(run.common, sort_keys=True), []).append(run)
     if len(kinds) > 1:
+        first = next(iter(kinds.values()))[0].common
         told = (
-            f"{len(same)} of {same[0].config.dataset.source} ({same[0].config.task.kind}) with base CNN "
-            f"{same[0].base_sha256[:8]}, such as {same[0].folder.name}"
+            f"{len(same)} such as {same[0].folder.name} ({_apart(same[0].common, first)})"
             for same in kinds.values()
         )
         raise InputError(
@@ -159,6 +200,13 @@ def _check_one_kind(runs: Sequence[FoundRun]) -> None:
             expected="runs of one cohort, task and base CNN",
             remedy="Make a report of each: name their folders, or the folder of their study.",
         )
+
+
+def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """The task, source and base CNN of some runs, and what else tells them from others."""
+    known = f"{one['dataset']['source']}, {one['task']['kind']}, base CNN {one['base CNN']}"
+    more = [name for name in ("task", "dataset", "patients") if one[name] != other[name]]
+    return f"{known}; other {' and '.join(more)}" if more else known
 
 
 def _read(run: FoundRun, kind: Table) -> pd.DataFrame:
@@ -192,6 +240,7 @@ def _results(runs: Sequence[FoundRun]) -> pd.DataFrame:
             found=f"{row['metric']} of {row['patient']}, {row['variant']}, seed {row['seed']}: "
             f"{other['value']:g} in {other['run']} and {row['value']:g} in {row['run']}",
             expected="one value for the same network and patient",
-            remedy=f"Run one of the two again with overwrite=true; {BASE} rows must agree between runs.",
+            remedy="Make a report of runs with the same number of Monte Carlo samples, or run one of the two "
+            "again with overwrite=true.",
         )
     return rows.drop_duplicates(key).drop(columns="run").reset_index(drop=True)

@@ -43,17 +43,13 @@ def run_all(configs: Sequence[FinetuneRun]) -> list[Path]:
         InputError: the base CNN does not fit, or some patients could not be done; the others are kept.
     """
     first = configs[0]
-    # All that can be wrong with the inputs shows before anything is written.
-    record, base = load_base(Path(first.base))
-    cohort = load_cohort(first.dataset)
-    record.check_fits(cohort, first.task.kind)
-    patients = chosen_patients(cohort, first.patients)
-    start = Start(record, base, cohort, first.task)
+    start, patients = inputs_of(first)  # all that can be wrong with them shows before anything is written
+    record, cohort = start.record, start.cohort
     files = fingerprints(cohort)
     with ExitStack() as stack, logging_redirect_tqdm():
         folders, jobs = [], []
         for config in configs:
-            inputs = {BASE_CNN: record.sha256, **inputs_of(config, patients, cohort, files)}
+            inputs = {BASE_CNN: record.sha256, **files_of(config, patients, cohort, files)}
             opened = stack.enter_context(open_run(config, STAGE, inputs))
             folders.append(opened.folder)
             if not opened.finished:
@@ -71,6 +67,18 @@ def run_all(configs: Sequence[FinetuneRun]) -> list[Path]:
     if failures:
         raise _summary(failures)
     return folders
+
+
+def inputs_of(config: FinetuneRun) -> tuple[Start, tuple[Patient, ...]]:
+    """What a run starts from, and its test patients.
+
+    Raises:
+        InputError: there is no such base CNN or patient, or the base CNN does not fit the cohort.
+    """
+    record, base = load_base(Path(config.base))
+    cohort = load_cohort(config.dataset)
+    record.check_fits(cohort, config.task.kind)
+    return Start(record, base, cohort, config.task), chosen_patients(cohort, config.patients)
 
 
 def _quantify_all(jobs: Sequence[Job], patients: Sequence[Patient], start: Start) -> Failures:
@@ -128,7 +136,7 @@ def fingerprints(cohort: Cohort) -> dict[str, str]:
     return {subject: sha256_of(paths) for subject, paths in files.items() if paths}
 
 
-def inputs_of(
+def files_of(
     config: FinetuneRun, patients: Sequence[Patient], cohort: Cohort, files: Mapping[str, str]
 ) -> dict[str, str]:
     """The files that a run's results depend on: of its patients, and of those that a control is tuned on."""

@@ -24,13 +24,13 @@ from experiments.launch import command, register_resolvers
 from experiments.parsing import config_hash, parse, run_folder
 from experiments.report import write
 from experiments.results import RUNS
-from experiments.runs import run_all
+from experiments.runs import inputs_of, run_all
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
 
 STAGE = "study"
 REPORT = "report"
-OWN_KEYS = ("ablations", "seeds", "seed", "name")
+OWN_KEYS = ("ablations", "seeds", "name")
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,9 @@ def jobs_of(study: StudyRun, words: Sequence[str]) -> list[FinetuneRun]:
         study: which ablations and seeds.
         words: the overrides of the command line, for all runs.
     """
-    kept = [word for word in words if word.lstrip("+~").partition("=")[0] not in OWN_KEYS]
+    keys = [word.lstrip("+~").partition("=")[0] for word in words]
+    _check_words(study, keys)
+    kept = [word for word, key in zip(words, keys, strict=True) if key not in OWN_KEYS]
     jobs: dict[str, FinetuneRun] = {}
     for ablation, seed in itertools.product(study.ablations, study.seeds):
         common = [*kept, f"+ablation={ablation}", f"seed={seed}"]
@@ -55,13 +57,40 @@ def jobs_of(study: StudyRun, words: Sequence[str]) -> list[FinetuneRun]:
     return list(jobs.values())
 
 
-def _sweep(words: list[str]) -> list[tuple[str, ...]]:
-    """Every combination of the values that an ablation sweeps over, but for those that the words set."""
+def _check_words(study: StudyRun, keys: Sequence[str]) -> None:
+    """Refuse words that a study would have to ignore, or that would leave an ablation nothing to vary."""
+    if "seed" in keys:
+        raise InputError(
+            "seed",
+            found="one seed",
+            expected="seeds=[...], which a study runs in turn",
+            remedy="Give for instance seeds=[0,1,2].",
+        )
+    for ablation in study.ablations:
+        # The number of samples is the one thing that may be chosen for all.
+        fixed = sorted(_axes([f"+ablation={ablation}"]).keys() & set(keys) - {"monte_carlo_samples"})
+        if fixed:
+            raise InputError(
+                fixed[0],
+                found="one value for all runs",
+                expected=f"what the ablation {ablation} varies",
+                remedy=f"Leave {fixed[0]}= out, or {ablation} out of ablations=[...]. What all runs share is "
+                "set by single values, such as finetune.settings.class_weights=[1.0,1.0].",
+            )
+
+
+def _axes(words: list[str]) -> dict[str, str]:
+    """What an ablation varies: the swept values of each key."""
     composed = hydra.compose("finetune", words, return_hydra_config=True)
+    return {str(key): str(values) for key, values in composed.hydra.sweeper.params.items()}
+
+
+def _sweep(words: list[str]) -> list[tuple[str, ...]]:
+    """Every combination of the values that an ablation varies, but for those that the words set."""
     parser = OverridesParser.create()
     given = {override.get_key_element() for override in parser.parse_overrides(words)}
     axes = []
-    for key, values in composed.hydra.sweeper.params.items():
+    for key, values in _axes(words).items():
         if key not in given:
             (override,) = parser.parse_overrides([f"{key}={values}"])
             swept = override.sweep_string_iterator() if override.is_sweep_override() else [values]
@@ -82,6 +111,7 @@ def run(study: StudyRun, jobs: Sequence[FinetuneRun]) -> Path:
     Raises:
         InputError: a run failed; the others are done, and the report says what is missing.
     """
+    inputs_of(study)  # all that can be wrong with the inputs shows before anything is written
     own = run_folder(study, STAGE)
     folders = [run_folder(job, FINETUNE) for job in jobs]
     with atomic_path(own / RUNS, overwrite=True) as temporary:

@@ -7,7 +7,7 @@ readers skip it, and a file that was cut off anywhere does not have it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -87,11 +87,6 @@ def to_rows(
         Row(dataset, task, patient, session, model, variant, seed, metric, value)
         for metric, value in values.items()
     ]
-
-
-def write_results(path: Path, rows: Iterable[Row], *, overwrite: bool = False) -> None:
-    """Write rows to a CSV file, whole or not at all (``write_table``)."""
-    write_table(path, pd.DataFrame(list(rows), columns=list(COLUMNS)), overwrite=overwrite)
 
 
 def write_table(path: Path, table: pd.DataFrame, *, overwrite: bool = False) -> None:

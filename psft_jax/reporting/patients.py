@@ -25,6 +25,8 @@ class PatientValues:
         seeds: the seeds that each variant was run with; the variants are in the order of the results.
         measures: names of the measures that at least one case has.
         means: (variant, patient) by measure, the mean over the variant's seeds.
+        partly: the seeds of measures that were not taken under all of a variant's seeds, such as an SD, which
+            needs Monte Carlo samples.
     """
 
     dataset: str
@@ -32,6 +34,7 @@ class PatientValues:
     seeds: dict[str, tuple[int, ...]]
     measures: tuple[str, ...]
     means: pd.DataFrame
+    partly: dict[str, tuple[int, ...]]
 
     def of(self, variant: str, measure: str) -> Float[np.ndarray, " n"]:
         """One value for each of ``patients``, NaN where undefined.
@@ -50,8 +53,9 @@ class PatientValues:
 def patient_values(results: pd.DataFrame, task: Task) -> PatientValues:
     """Average the seeds within each patient, who is the unit of every summary and test.
 
-    A patient counts once however many seeds were run. Where a measure is undefined for one of the seeds, or
-    was not taken, the patient's value is undefined (NaN), and tables say so; the other seeds do not fill in.
+    A patient counts once however many seeds were run. Where a measure is undefined for one of the seeds, the
+    patient's value is undefined (NaN), and tables say so; the other seeds do not fill in. A measure that was
+    taken of no patient under one of a variant's seeds is the mean over the others; ``partly`` tells of it.
 
     Args:
         results: tidy rows, as ``read_results`` gives them.
@@ -72,6 +76,7 @@ def patient_values(results: pd.DataFrame, task: Task) -> PatientValues:
         )
     _check_unique(chosen)
     cases = chosen.pivot(index=["variant", "patient", "seed"], columns="metric", values="value")
+    taken = chosen.groupby(["variant", "seed", "metric"]).size().unstack("metric").notna()
     variants = [str(name) for name in chosen["variant"].unique()]
     seeds = _check_complete(variants, [(str(v), str(p), int(s)) for v, p, s in cases.index])
     return PatientValues(
@@ -79,7 +84,8 @@ def patient_values(results: pd.DataFrame, task: Task) -> PatientValues:
         patients=tuple(sorted({str(patient) for patient in chosen["patient"]})),
         seeds=seeds,
         measures=tuple(str(name) for name in cases.columns),
-        means=cases.groupby(level=["variant", "patient"]).agg(_mean_of_all),
+        means=_means(cases, taken),
+        partly={str(name): _seeds_of(taken[name]) for name in taken if not taken[name].all()},
     )
 
 
@@ -113,8 +119,20 @@ def values_of_variants(
     return patient_values(results[results["variant"].isin([*required, *variants])], task)
 
 
-def _mean_of_all(seeds: pd.Series) -> float:
-    return float(seeds.mean(skipna=False))
+def _seeds_of(taken: pd.Series) -> tuple[int, ...]:
+    """The seeds under which a measure was taken, of a column by variant and seed."""
+    seeds = taken[taken].index.get_level_values("seed")
+    return tuple(sorted({int(seed) for seed in seeds}))
+
+
+def _means(cases: pd.DataFrame, taken: pd.DataFrame) -> pd.DataFrame:
+    """The mean over the seeds under which a measure was taken; NaN where it is undefined for one of them."""
+    seeds = pd.MultiIndex.from_tuples([(variant, seed) for variant, _, seed in cases.index])
+    counted = taken.loc[seeds].to_numpy()
+    # What was not taken counts for nothing, and what is undefined leaves the sum undefined.
+    sums = cases.where(counted, 0.0).groupby(level=["variant", "patient"]).sum(min_count=0, skipna=False)
+    numbers = pd.DataFrame(counted, cases.index, cases.columns).groupby(level=["variant", "patient"]).sum()
+    return sums / numbers.where(numbers > 0)
 
 
 def _check_unique(chosen: pd.DataFrame) -> None:

@@ -198,6 +198,10 @@ def _notes(
         notes.append(f"paper: {CITATION}, {PATIENTS[task]} patients of its own; * as it marks them.")
         without = [measure for measure in chosen if not any(measure.name in of for of in reported.values())]
         notes += [f"Not in the paper: {labels(without)}."] if without else []
+    for measure in chosen:
+        if measure.name in values.partly:
+            seeds = ", ".join(map(str, values.partly[measure.name]))
+            notes.append(f"{measure.label}: taken under seed {seeds} alone.")
     missing = [label for variant, label in rows.items() if variant not in values.seeds]
     notes += [f"Not run: {', '.join(missing)}."] if missing else []
     return notes

@@ -75,7 +75,15 @@ def save(workspace: Any, path: Path) -> None:
             takes that one's place.
         path: the file; one that is there is replaced.
     """
-    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise InputError(
+            path,
+            found=f"no JSON ({error})",
+            expected="an earlier dashboard, or nothing",
+            remedy="Delete the file: the dashboard is then made anew, also in W&B.",
+        ) from error
     # The team may be open until it is pushed.
     here = {"entity": workspace.entity, "project": workspace.project, "displayName": workspace.name}
     if all(earlier.get(key) == value for key, value in here.items() if value):

@@ -22,6 +22,9 @@ START_SECONDS = 30
 FINISH_SECONDS = 300
 """How long W&B may take to begin a run, and to send what is left at its end."""
 
+_out_of_reach: set[tuple[str | None, str | None]] = set()
+"""Servers, with the key, that did not answer: the next runs of this process do not wait for them again."""
+
 
 @contextmanager
 def at_home(folder: Path) -> Iterator[None]:
@@ -71,11 +74,14 @@ def start(folder: Path, config: TrackingConfig, about: Mapping[str, Any]) -> Any
         "reinit": "create_new",  # never a run that somebody else has open in this process
     }
     online = config.mode is TrackingMode.ONLINE
-    for mode in ("online", "offline") if online else ("offline",):
+    server = os.environ.get("WANDB_BASE_URL"), os.environ.get("WANDB_API_KEY")
+    for mode in ("online", "offline") if online and server not in _out_of_reach else ("offline",):
         before = parts(folder)
         try:
             return _init(wandb, {**options, "mode": mode})
         except Exception as error:
+            if mode == "online":
+                _out_of_reach.add(server)
             # What did not start holds the id and has left a folder.
             end_process(wandb)
             for part in parts(folder) - before:

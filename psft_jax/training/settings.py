@@ -70,6 +70,8 @@ class FinetuneConfig:
             "scope": f"scope {self.scope}",
             "learning_rate": f"learning rate {self.learning_rate:g}",
         }
+        if self.weighting is not Weighting.NONE:
+            del words["class_weights"]  # the scheme takes their place
         own = [text for name, text in words.items() if getattr(self, name) != getattr(usual, name)]
         return (*own, *_patch_differences(self.patches, usual.patches))
 

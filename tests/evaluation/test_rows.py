@@ -10,17 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.rows import COLUMNS, Row, read_results, to_rows, write_results
+from psft_jax.evaluation.rows import COLUMNS, Row, read_results, to_rows, write_table
 from psft_jax.scan import Task
 
 ROW = Row("brain", Task.SEGMENTATION, "001", "NA", "tuned", "100 iterations, all slices", 3, "dsc", 0.1 + 0.2)
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=8)
 
 
+def write(path, rows, **how):
+    write_table(path, pd.DataFrame(rows, columns=list(COLUMNS)), **how)
+
+
 @pytest.fixture
 def results(tmp_path):
     path = tmp_path / "results.csv"
-    write_results(path, [ROW, replace(ROW, metric="h95_mm", value=math.nan)])
+    write(path, [ROW, replace(ROW, metric="h95_mm", value=math.nan)])
     return path
 
 
@@ -63,7 +67,7 @@ def test_names_and_values_come_back_as_they_were(results):
 def test_any_row_comes_back(tmp_path_factory, cells):
     rows = [replace(ROW, patient=p, variant=v, seed=s, value=x) for p, v, s, x in cells]
     path = tmp_path_factory.mktemp("rows") / "results.csv"
-    write_results(path, rows)
+    write(path, rows)
     frame = read_results(path)
     assert frame["patient"].tolist() == [row.patient for row in rows]
     assert frame["variant"].tolist() == [row.variant for row in rows]
@@ -76,7 +80,7 @@ def test_plain_csv_readers_see_the_rows_and_nothing_else(results):
 
 
 def test_no_rows_are_an_empty_table(tmp_path):
-    write_results(tmp_path / "results.csv", [])
+    write(tmp_path / "results.csv", [])
     assert read_results(tmp_path / "results.csv").empty
 
 
@@ -116,17 +120,17 @@ def test_a_missing_file_is_an_input_error(tmp_path):
 def test_earlier_results_are_kept_unless_asked(results):
     before = results.read_bytes()
     with pytest.raises(InputError):
-        write_results(results, [])
+        write(results, [])
     assert results.read_bytes() == before
-    write_results(results, [], overwrite=True)
+    write(results, [], overwrite=True)
     assert read_results(results).empty
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
-    def rows():
-        yield ROW
-        raise RuntimeError
+    class Unwritable:
+        def __str__(self):
+            raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        write_results(tmp_path / "results.csv", rows())
+        write_table(tmp_path / "results.csv", pd.DataFrame({"value": [Unwritable()]}))
     assert not list(tmp_path.iterdir())

@@ -57,7 +57,7 @@ def test_controls_go_with_the_class_weight_of_their_head() -> None:
         ),
     ]
     found = {family.variant: family.controls for family in families(runs)}
-    threshold = "fine-tuned (0 iterations, threshold tuned)"
+    threshold = "fine-tuned (not tuned, threshold tuned)"
     assert list(found["fine-tuned"]) == [
         "base",
         threshold,
@@ -76,8 +76,14 @@ def test_one_run_speaks_for_the_threshold_in_every_family() -> None:
     fast = "finetune.settings.learning_rate=0.01"
     runs = [tune(), tune(fast), *(tune("finetune=control/threshold", *words) for words in ((), (fast,)))]
     for family in families(runs):
-        assert list(family.controls) == ["base", "fine-tuned (0 iterations, threshold tuned)"]
+        assert list(family.controls) == ["base", "fine-tuned (not tuned, threshold tuned)"]
         assert not family.is_studied
+        assert list(family.every_control.values()) == [
+            "base CNN",
+            "base CNN, threshold tuned on the baseline",
+            "head tuned on the training patients",
+            "head tuned on another patient",
+        ]
 
 
 def test_two_changes_at_once_belong_to_no_table_of_the_paper() -> None:
@@ -96,8 +102,24 @@ def test_without_the_papers_number_of_iterations_the_longest_run_is_in_the_middl
     }
 
 
-def test_a_lone_control_makes_no_family() -> None:
-    assert families([tune("finetune=control/threshold")]) == []
+def test_only_a_hundred_iterations_are_called_a_hundred() -> None:
+    (family,) = families([iterations(50), iterations(1000)])
+    assert family.by_iterations == {
+        Setting.BASE: "base",
+        Setting.ITERATIONS_50: "fine-tuned (50 iterations)",
+        Setting.ITERATIONS_1000: "fine-tuned (1000 iterations)",
+    }
+
+
+def test_a_lone_ablation_stands_for_itself_and_not_for_the_method() -> None:
+    (family,) = families([tune("finetune=weighted")])
+    assert family.variant == "fine-tuned (weighted for segmentation)"
+    assert Setting.FINE_TUNED not in family.paper
+
+
+def test_the_weighted_setting_belongs_to_every_class_weight() -> None:
+    for family in families([tune(), tune("finetune=unweighted"), tune("finetune=weighted")]):
+        assert family.paper[Setting.WEIGHTED] == "fine-tuned (weighted for segmentation)"
 
 
 def test_another_learning_rate_is_another_family() -> None:

@@ -83,7 +83,7 @@ def test_controls_come_with_and_without_the_class_weight() -> None:
     assert settings_of("controls") == [
         "",
         "class weight 1",
-        "0 iterations, threshold tuned",
+        "not tuned, threshold tuned",
         "on the training patients",
         "on the training patients, class weight 1",
         "on another patient",
@@ -113,8 +113,19 @@ def test_words_of_the_command_line_hold_for_every_run() -> None:
     assert {job.seed for job in jobs} == {4}
 
 
-def test_a_value_that_is_given_is_not_swept() -> None:
-    assert settings_of("iterations", "finetune.settings.iterations=7") == ["7 iterations"]
+@pytest.mark.parametrize(
+    ("word", "ablation"),
+    [("finetune.settings.iterations=7", "iterations"), ("finetune=unweighted", "scope")],
+)
+def test_a_word_that_leaves_an_ablation_nothing_to_vary_is_refused(word: str, ablation: str) -> None:
+    with pytest.raises(InputError, match=f"expected what the ablation {ablation} varies"):
+        planned("base=x", word)
+    assert planned("base=x", word, "ablations=[uncertainty]")[0].monte_carlo_samples == 25
+
+
+def test_a_single_seed_is_refused() -> None:
+    with pytest.raises(InputError, match=r"expected seeds=\[\.\.\.\]"):
+        planned("base=x", "seed=3")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +167,7 @@ CHOSEN = (
     ("finetune.settings.iterations=2",),
     ("finetune.settings.slices.count=1", "finetune.settings.slices.candidates=organ"),
     ("finetune.settings.weighting=${task.kind}", "monte_carlo_samples=0"),
-    ("finetune=control/threshold", "finetune.settings.iterations=0"),
+    ("finetune=control/threshold",),
     ("finetune=control/training_patients_unweighted",),
     ("finetune=control/other_patient",),
     ("finetune.settings.scope=all", "seed=1"),
@@ -196,7 +207,7 @@ def test_each_head_is_trained_once(trained: Trained, tmp_path: Path, monkeypatch
     jobs = [job for job in chosen(dataset, tmp_path, base) if job.seed == 0]
     runs.run_all(jobs)
     assert len(seen) == len(set(seen))
-    own = {job.finetune.settings for job in jobs if job.finetune.tuned_on is not TunedOn.TRAINING}
+    own = {job.finetune.settings for job in jobs if job.finetune.tuned_on in (TunedOn.OWN, TunedOn.OTHER)}
     assert len(seen) == 2 * len(own) + 1  # two patients, and the training patients
 
 

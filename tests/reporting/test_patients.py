@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from psft_jax.errors import InputError
-from psft_jax.evaluation.rows import read_results, write_results
+from psft_jax.evaluation.rows import read_results, write_table
 from psft_jax.reporting.patients import patient_values, values_of_variants
 from psft_jax.scan import Task
 
@@ -34,7 +34,7 @@ def test_a_measure_that_one_case_lacks_is_undefined_there(results):
 
 def test_results_that_were_read_from_a_file_give_the_same(results, tmp_path):
     frame = results({"base": {"001": {"dsc": [0.5]}, "NA": {"dsc": [0.7]}}})
-    write_results(tmp_path / "results.csv", frame.itertuples(index=False))
+    write_table(tmp_path / "results.csv", frame)
     values = patient_values(read_results(tmp_path / "results.csv"), Task.SEGMENTATION)
     assert values.patients == ("001", "NA")
     np.testing.assert_allclose(values.of("base", "dsc"), [0.5, 0.7])

@@ -177,3 +177,20 @@ def test_other_tasks_data_sets_and_doubled_rows_are_refused(results):
         _table(pd.concat([frame, frame.assign(value=0.1)]), rows)
     with pytest.raises(InputError, match="no measure h95_mm"):
         _table(frame, rows, ["h95_mm"])
+
+
+def test_a_measure_that_one_seed_lacks_is_that_of_the_others_and_named(results):
+    """Seed 1 was run without Monte Carlo samples."""
+    base = {"P1": ([0.5, 0.7], [0.3, 0.0]), "P2": ([0.6, 0.6], [0.4, 0.0])}
+    tuned = {"P1": ([0.6, 0.8], [0.2, 0.0]), "P2": ([0.7, 0.7], [0.2, 0.0])}
+    frame = results(
+        {
+            name: {patient: {"dsc": dsc, "max_sd": sd} for patient, (dsc, sd) in variant.items()}
+            for name, variant in (("base", base), ("tuned", tuned))
+        }
+    )
+    frame = frame[(frame["metric"] != "max_sd") | (frame["seed"] == 0)]
+    grid = _table(frame, {"base": "Base", "tuned": "FT"}, ["dsc", "max_sd"])
+    assert _texts(grid, "DSC ↑") == ["0.60 (0.00)", "0.70 (0.00)"]
+    assert _texts(grid, "Maximum SD ↓") == ["0.350 (0.071)", "0.200 (0.000)"]
+    assert "Maximum SD: taken under seed 0 alone." in grid.notes
