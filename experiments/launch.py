@@ -148,7 +148,8 @@ def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterat
     """
     folder = run_folder(config, stage)
     with _alone(folder):
-        identity = {"configuration": config_hash(config), **inputs}
+        # What can be told in a word first: a base CNN is part of the configuration too.
+        identity = {**inputs, "configuration": config_hash(config)}
         if config.overwrite:
             _put_aside(folder)
         known = _known_identity(folder, identity)

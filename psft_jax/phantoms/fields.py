@@ -1,7 +1,8 @@
 """Random fields that phantoms share: smooth fields, displacements, bias fields and Rician noise.
 
 A field is drawn in millimetres and sampled on the voxel grid last, so the same stream gives the same field on
-a coarse and on a fine grid over the same field of view.
+a coarse and on a fine grid over the same field of view; but for scales that put a knot between the centres of
+the two grids' last voxels, where the fine grid has one knot more.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def smooth_field(
     """A Gaussian random field with mean 0 and standard deviation 1 at every voxel, over repeated draws.
 
     White noise on a coarse lattice, smoothed by the cubic B-spline, which is nearly a Gaussian kernel. The
-    lattice depends on the field of view alone, not on the voxels.
+    lattice reaches to the knot behind the last voxel's centre.
 
     Args:
         rng: where the coefficients are drawn.

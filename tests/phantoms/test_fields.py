@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from psft_jax.errors import InputError
@@ -37,6 +37,8 @@ def test_correlation_falls_as_that_of_white_noise_smoothed_by_a_gaussian():
 @settings(deadline=None, max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), scale_mm=st.floats(8.0, 60.0))
 def test_a_coarser_grid_over_the_same_field_of_view_shows_the_same_field(seed: int, scale_mm: float):
+    # The centres of the last voxels, 23.5 mm and 23 mm, lie between the same knots.
+    assume(np.ceil(23.5 / (scale_mm * np.sqrt(3))) == np.ceil(23.0 / (scale_mm * np.sqrt(3))))
     fine = smooth_field(np.random.default_rng(seed), (12, 24, 24), (2.0, 1.0, 1.0), scale_mm)
     coarse = smooth_field(np.random.default_rng(seed), (6, 12, 12), (4.0, 2.0, 2.0), scale_mm)
     averaged = fine.reshape(6, 2, 12, 2, 12, 2).mean(axis=(1, 3, 5))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from psft_jax.tracking import session
 from tests.tracking.standin import KEY, StandIn, standing_in
 
 
@@ -37,6 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setattr(session, "_out_of_reach", set())
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:1")  # where nobody answers
     monkeypatch.setattr(subprocess, "Popen", Watched)
     yield home

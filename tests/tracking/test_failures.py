@@ -103,6 +103,18 @@ def test_without_a_network_it_is_recorded_offline(
     assert offline_part(tmp_path).stat().st_size > 500
 
 
+def test_the_next_run_does_not_wait_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr(session, "START_SECONDS", 1)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name, ONLINE)
+        assert offline_part(tmp_path / name).stat().st_size > 500
+    assert len(warnings()) == 1
+
+
 def test_the_network_goes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
 ) -> None:
