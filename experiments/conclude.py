@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.config import FinetuneRun
+from experiments.config import FinetuneRun, TuneConfig, TunedOn
 from experiments.heads import Start
 from experiments.launch import start_tracking
 from experiments.patient import BASE, LOSSES, MASK, PREVIEW, SD, TUNED, Job
@@ -21,6 +21,7 @@ from psft_jax.reporting.tables import HEADLINE, Comparison, comparison_table, he
 from psft_jax.scan import Cohort, Provenance, Task
 from psft_jax.tracking import Tracker
 from psft_jax.training.saved import BaseRecord
+from psft_jax.training.weighting import Weighting
 
 STAGE = "finetune"
 REPORT = "report.html"
@@ -125,18 +126,30 @@ def shown_measures(results: pd.DataFrame, task: Task) -> list[str]:
 
 def facts(config: FinetuneRun, record: BaseRecord) -> dict[str, str]:
     """What the run was, for the reader of its report."""
-    settings = config.finetune.settings
-    background, lesion = settings.class_weights
     return {
         "Base CNN": f"{config.base}: {record.model_name}, {record.network.parameter_count:,} parameters, "
         f"receptive field {record.model.receptive_field} pixels, trained on "
         f"{len(record.training_subjects)} patients of {record.dataset} ({record.provenance.value})",
-        "Setting": config.finetune.variant,
-        "Fine-tuning": f"{settings.iterations} iterations, scope {settings.scope.value}, learning rate "
-        f"{settings.learning_rate:g}, class weights {background:g} (background) and {lesion:g} (lesion)",
+        "Setting": config.finetune.label,
+        "Fine-tuning": _fine_tuning(config.finetune),
         "Uncertainty": f"{config.monte_carlo_samples} Monte Carlo dropout samples",
         "Seed": str(config.seed),
     }
+
+
+def _fine_tuning(tune: TuneConfig) -> str:
+    """The numbers of a setting, where it tunes at all."""
+    if tune.tuned_on is TunedOn.NOBODY:
+        return "none"
+    settings = tune.settings
+    background, lesion = settings.class_weights
+    weights = f"class weights {background:g} (background) and {lesion:g} (lesion)"
+    if settings.weighting is not Weighting.NONE:
+        weights = f"pixels weighted for {settings.weighting}"
+    return (
+        f"{settings.iterations} iterations, scope {settings.scope}, learning rate "
+        f"{settings.learning_rate:g}, {weights}"
+    )
 
 
 def cautions(provenance: Provenance, patients: int) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ class Collected:
         """Where the images come from."""
         return self.runs[0].config.dataset.provenance
 
-    @cached_property
+    @property
     def results(self) -> pd.DataFrame:
         """The rows of ``results.csv``."""
         return self.tables[RESULTS.file]
@@ -138,11 +137,11 @@ def _is_finetuning(folder: Path) -> bool:
 
 
 def _config(folder: Path) -> DictConfig:
-    """A run's configuration, which is whole if it holds what every run has, the task and the tracking."""
+    """A run's configuration; one that says neither how to train nor how to fine-tune was cut off."""
     problem = "a file that is not whole"
     try:
         loaded = OmegaConf.load(folder / CONFIG)
-        if isinstance(loaded, DictConfig) and {"task", "overwrite"} <= set(loaded):
+        if isinstance(loaded, DictConfig) and {"train", "finetune"} & set(loaded):
             return loaded
     except YAMLError as error:
         problem = f"no YAML ({str(error).splitlines()[0]})"

@@ -144,6 +144,16 @@ def test_a_table_that_was_cut_off_is_refused(copied: list[Path]) -> None:
         collect(copied)
 
 
+def test_a_configuration_that_was_cut_off_is_named(copied: list[Path], tmp_path: Path) -> None:
+    """Also where what is left reads as that of another command."""
+    file = copied[2] / "config.yaml"
+    whole = file.read_text()
+    for end in (whole.index("seed:"), whole.index("\nfinetune:") + 1):
+        file.write_text(whole[:end])
+        with pytest.raises(InputError, match=r"config\.yaml: found a file that is not whole"):
+            collect([tmp_path / "finetune"])
+
+
 def test_runs_that_contradict_each_other_are_refused(copied: list[Path]) -> None:
     file = copied[0] / RESULTS.file
     rows = read_results(file)
