@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax import numpy as jnp
 
 from psft_jax import rng
 
@@ -41,8 +42,10 @@ def test_the_order_of_names_matters() -> None:
     assert not (jax.random.key_data(rng.key(0, "a", 1)) == jax.random.key_data(rng.key(0, 1, "a"))).all()
 
 
-def test_keys_are_rbg_keys() -> None:
-    assert str(jax.random.key_impl(rng.key(3, "dropout"))) == "rbg"
+def test_what_a_key_draws_is_the_same_alone_and_under_vmap() -> None:
+    keys = [rng.key(3, "patient", n) for n in range(3)]
+    together = jax.vmap(lambda key: jax.random.bits(key, (5,)))(jnp.stack(keys))
+    np.testing.assert_array_equal(together, [jax.random.bits(key, (5,)) for key in keys])
 
 
 def test_streams_are_the_same_in_another_process() -> None:

@@ -16,10 +16,10 @@ from jaxtyping import Array, Float
 
 from psft_jax.errors import InputError
 from psft_jax.model.config import PNetConfig
+from psft_jax.model.folded import FoldedHead, FoldedTrunk, Tree, apply_folded, fold, fold_head
 from psft_jax.model.pnet import DualPathwayPNet, Head, Images, Trunk
+from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
-
-Tree = dict[str, Any]
 
 
 class Variables(NamedTuple):
@@ -36,10 +36,12 @@ class Network:
     Args:
         config: the architecture.
         channels: input channels of the two pathways.
+        precision: of the arithmetic; variables are float32 in any case.
     """
 
     config: PNetConfig
     channels: tuple[int, int]
+    precision: Precision = Precision.FLOAT32
 
     def check_channels(self, scan: Scan) -> None:
         """Make sure that a scan has the channels of the two pathways.
@@ -57,7 +59,7 @@ class Network:
 
     def init(self, key: Array) -> Variables:
         """Fresh variables: He uniform kernels, zero biases, identity batch normalisation."""
-        model = DualPathwayPNet(self.channels, self.config, rngs=nnx.Rngs(params=key))
+        model = DualPathwayPNet(self.channels, self.config, self.precision, rngs=nnx.Rngs(params=key))
         return Variables(_pure(model, nnx.Param), _pure(model, nnx.BatchStat))
 
     def trunk(
@@ -73,14 +75,26 @@ class Network:
         model = _merge(self._trunk, variables, "trunk")
         return model(images, train=train), _pure(model, nnx.BatchStat)
 
+    def fold(self, variables: Variables) -> FoldedTrunk:
+        """The trunk with its batch normalisation folded into its convolutions; it can no longer train."""
+        return fold(variables.params["trunk"], variables.batch_stats["trunk"], self.config)
+
+    def folded_trunk(self, trunk: FoldedTrunk, images: Images) -> Float[Array, "b y x f"]:
+        """The fused feature maps of a trunk that ``fold`` gave, in the network's precision."""
+        return apply_folded(trunk, images, self.config, self.precision)
+
+    def fold_head(self, variables: Variables) -> FoldedHead:
+        """The head with its batch normalisation folded in; only the branch ``head`` is read."""
+        return fold_head(variables.params["head"], variables.batch_stats["head"], self.config)
+
     def head(
         self,
         variables: Variables,
-        features: Float[Array, "b y x f"],
+        features: Float[Array, "*b f"],
         *,
         train_norm: bool = False,
         dropout_key: Array | None = None,
-    ) -> tuple[Float[Array, "b y x 2"], Tree]:
+    ) -> tuple[Float[Array, "*b 2"], Tree]:
         """Logits of background and lesion, and the head's BN statistics after them.
 
         Args:
@@ -117,11 +131,11 @@ class Network:
 
     @cached_property
     def _trunk(self) -> nnx.GraphDef:
-        return _graph(lambda: Trunk(self.channels, self.config, rngs=nnx.Rngs(0)))
+        return _graph(lambda: Trunk(self.channels, self.config, self.precision, rngs=nnx.Rngs(0)))
 
     @cached_property
     def _head(self) -> nnx.GraphDef:
-        return _graph(lambda: Head(self.config, rngs=nnx.Rngs(0)))
+        return _graph(lambda: Head(self.config, self.precision, rngs=nnx.Rngs(0)))
 
 
 def _graph(build: Any) -> nnx.GraphDef:

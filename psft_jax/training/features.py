@@ -1,68 +1,186 @@
-"""The frozen trunk's features of patches that come again: computed once, then looked up."""
+"""Features of the frozen trunk that are wanted again: kept under a budget, and filled as they are needed.
+
+A minibatch is a function of seed and step, so a run knows all its draws before it begins. What does not fit
+is therefore dropped in the best order: first what will be wanted last (Belady, IBM Systems Journal 5, 1966).
+"""
 
 from __future__ import annotations
 
+import heapq
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import jax
 import numpy as np
 from jax import numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from psft_jax.model.network import Network, Variables
+from psft_jax.model.folded import FoldedTrunk
+from psft_jax.model.network import Network
 from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract
 
-BUDGET_BYTES = 2 * 2**30
-"""Memory that kept features may take."""
+logger = logging.getLogger(__name__)
+
+Bank = Float[Array, "slots pp f"]
+"""Kept features: a row of slots, each with the pixels of one patch at one angle."""
 
 
-def feature_bank(
-    network: Network, variables: Variables, pool: Pool, patches: PatchConfig, *, draws: int
-) -> Float[Array, "n k p p f"] | None:
-    """The trunk's features of every patch at every angle, where keeping them saves work.
+@dataclass(frozen=True)
+class Round:
+    """What one call to the device needs: which features to compute into which slot, and where all lie.
+
+    Args:
+        fills: (patch, turn, slot) of the features that are missing.
+        slots: the slot of every drawn patch.
+    """
+
+    fills: tuple[tuple[int, int, int], ...]
+    slots: Int[np.ndarray, "n p b"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run's features are kept.
+
+    Args:
+        rounds: one for each call to the device.
+        shape: of the bank.
+        dtype: of the bank.
+    """
+
+    rounds: tuple[Round, ...]
+    shape: tuple[int, int, int]
+    dtype: DTypeLike
+
+
+def plan_features(
+    network: Network, patches: PatchConfig, draws: Draw, calls: Sequence[slice], *, budget_bytes: int
+) -> Plan | None:
+    """Decide whether features are kept, how many and in which format, and log it.
+
+    They are kept in the network's precision where all of them fit the budget, else in bfloat16, and where
+    those do not fit either, as many as do.
 
     Args:
         network: the architecture.
-        variables: the base CNN.
-        pool: the patches.
-        patches: how they are cut; their angles must be fixed ones to come again.
-        draws: how many patches will be drawn.
+        patches: how patches are cut; only those at fixed angles come again.
+        draws: all patches of the run, (steps, patients, batch).
+        calls: the steps of each call to the device.
+        budget_bytes: memory that kept features may take.
 
     Returns:
-        Features (patches, angles, P, P, F), or None where angles are continuous, where fewer patches are
-        drawn than exist, or where the features would not fit ``BUDGET_BYTES``.
+        The plan, or None where keeping saves nothing: angles are continuous, no patch comes twice, or the
+        budget is smaller than what a single call needs.
     """
     angles = patches.fixed_angles
     if angles is None:
         return None
-    count = int(pool.n_patches)
-    size = count * len(angles) * patches.size**2 * network.config.fused_channels * np.float32().itemsize
-    if draws < count * len(angles) or size > BUDGET_BYTES:
+    ids = np.asarray(draws.patch) * len(angles) + np.asarray(draws.turn)
+    wanted = np.unique(ids).size
+    pixels, channels = patches.size**2, network.config.fused_channels
+    full, half = jnp.dtype(network.precision.dtype), jnp.dtype(jnp.bfloat16)
+
+    def capacity(dtype: jnp.dtype) -> int:
+        return int(min(wanted, budget_bytes // (pixels * channels * dtype.itemsize)))
+
+    dtype = full if capacity(full) == wanted else half
+    slots = capacity(dtype)
+    if wanted == ids.size or slots < max(np.unique(ids[call]).size for call in calls):
+        logger.info("the trunk's features are computed anew in every step")
         return None
+    rounds = _rounds(ids, calls, slots, len(angles))
+    fills = sum(len(r.fills) for r in rounds)
+    size = slots * pixels * channels * dtype.itemsize / 2**30
+    logger.info(
+        "the trunk's features of %d of %d different patches kept in %s (%.2f GiB): %d computed, %d drawn",
+        slots, wanted, dtype.name, size, fills, ids.size,
+    )  # fmt: skip
+    return Plan(rounds, (slots, pixels, channels), dtype)
 
-    # One patch a call: XLA compiles convolutions badly for a CPU when they stand inside a loop of its own.
-    kept = [
-        _features_of(network, patches, variables, pool, n, k)
-        for n in range(count)
-        for k in range(len(angles))
-    ]
-    return jnp.stack(kept).reshape(count, len(angles), *kept[0].shape)
+
+def _rounds(
+    ids: Int[np.ndarray, "n p b"], calls: Sequence[slice], capacity: int, angles: int
+) -> tuple[Round, ...]:
+    """Fills and slots of each call; what is wanted last gives way first."""
+    per_call = [np.unique(ids[call]) for call in calls]
+    never = len(calls)
+    next_use: list[dict[int, int]] = []
+    following: dict[int, int] = {}
+    for number in range(len(calls) - 1, -1, -1):
+        next_use.append({int(i): following.get(int(i), never) for i in per_call[number]})
+        following |= dict.fromkeys(next_use[-1], number)
+    next_use.reverse()
+
+    slot_of: dict[int, int] = {}
+    free = list(range(capacity - 1, -1, -1))
+    latest: list[tuple[int, int]] = []  # (-next use, id); the first is wanted last, entries may be outdated
+    wanted_at: dict[int, int] = {}
+    rounds = []
+    for call, uses in zip(calls, next_use, strict=True):
+        fills = []
+        wanted_at |= uses
+        missing = [i for i in uses if i not in slot_of]
+        while len(free) < len(missing):
+            use, victim = heapq.heappop(latest)
+            # What this call needs is not in the heap yet, or there with a use that has passed.
+            if victim in slot_of and victim not in uses and wanted_at[victim] == -use:
+                free.append(slot_of.pop(victim))
+        for i in missing:
+            slot_of[i] = free.pop()
+            fills.append((i // angles, i % angles, slot_of[i]))
+        for i, use in uses.items():
+            heapq.heappush(latest, (-use, i))
+        places, inverse = np.unique(ids[call], return_inverse=True)
+        slots = np.array([slot_of[int(i)] for i in places], dtype=np.int32)[inverse].reshape(ids[call].shape)
+        rounds.append(Round(tuple(fills), slots))
+    return tuple(rounds)
 
 
-@partial(jax.jit, static_argnames=("network", "patches"))
-def _features_of(
+class FeatureKeeper:
+    """The frozen trunk of a run, and what is kept of its features between calls to the device.
+
+    Args:
+        network: the architecture.
+        trunk: of the base CNN, folded.
+        pool: the patches.
+        patches: how they are cut.
+        plan: what is kept when, or None to keep nothing.
+    """
+
+    def __init__(
+        self, network: Network, trunk: FoldedTrunk, pool: Pool, patches: PatchConfig, plan: Plan | None
+    ) -> None:
+        self.trunk = trunk
+        self.bank: Bank | None = None if plan is None else jnp.zeros(plan.shape, plan.dtype)
+        self._fill = partial(_filled, network, patches, trunk, pool)
+        self._rounds = () if plan is None else plan.rounds
+
+    def slots(self, call: int) -> Int[Array, "n p b"] | None:
+        """Where the features of a call's patches lie, after those that were missing have been computed."""
+        if self.bank is None:
+            return None
+        for patch, turn, slot in self._rounds[call].fills:
+            self.bank = self._fill(self.bank, patch, turn, slot)
+        return jnp.asarray(self._rounds[call].slots)
+
+
+@partial(jax.jit, static_argnames=("network", "patches"), donate_argnames="bank")
+def _filled(
     network: Network,
     patches: PatchConfig,
-    variables: Variables,
+    trunk: FoldedTrunk,
     pool: Pool,
+    bank: Bank,
     patch: int | Int[Array, ""],
     turn: int | Int[Array, ""],
-) -> Float[Array, "p p f"]:
-    which, angle = jnp.asarray([patch]), jnp.asarray(patches.fixed_angles)[jnp.asarray([turn])]
-    batch = extract(pool, Draw(which, angle, jnp.asarray([turn])), patches)
-    return network.trunk(variables, batch.images)[0][0]
-
-
-def look_up(bank: Float[Array, "n k p p f"], chosen: Draw) -> Float[Array, "b p p f"]:
-    """The kept features of a minibatch."""
-    return bank[chosen.patch, chosen.turn]
+    slot: int | Int[Array, ""],
+) -> Bank:
+    turns = jnp.asarray([turn])
+    batch = extract(
+        pool, Draw(jnp.asarray([patch]), jnp.asarray(patches.fixed_angles)[turns], turns), patches
+    )
+    features = network.folded_trunk(trunk, batch.images)
+    return bank.at[slot].set(features.reshape(bank.shape[1:]).astype(bank.dtype))

@@ -1,36 +1,47 @@
-"""Patient-specific fine-tuning on the baseline scan (section 2.3), for a list of variants at once.
+"""Patient-specific fine-tuning on the baseline scan (section 2.3), for many variants and patients at once.
 
-Variants that draw the same patches share the frozen trunk's features, and variants that differ in nothing but
-the number of iterations are snapshots of one run. What a variant gives does not depend on its company.
+Variants that draw the same patches share the frozen trunk's features, variants that differ in nothing but
+the number of iterations are snapshots of one run, and patients share the calls to the device. What a variant
+of a patient gives does not depend on its company.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import optax
 from jax import numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float
 from tqdm import tqdm
 
 from psft_jax import rng
 from psft_jax.errors import InputError
-from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
-from psft_jax.model.network import Network, Tree, Variables
-from psft_jax.sampling.patches import Batch, PatchConfig, Pool, draw, extract, make_pool
-from psft_jax.sampling.positions import corner_centres
+from psft_jax.model.leaves import Scope
+from psft_jax.model.network import Network, Variables
+from psft_jax.sampling.patches import PatchConfig, Pool
 from psft_jax.sampling.selection import SliceSelection
-from psft_jax.training.features import feature_bank, look_up
-from psft_jax.training.losses import weighted_cross_entropy
+from psft_jax.training.drawing import Minibatches, draw_all, joint_pool
+from psft_jax.training.features import FeatureKeeper, plan_features
 from psft_jax.training.material import Annotated, tuning_slices
 from psft_jax.training.settings import FinetuneConfig
-from psft_jax.training.weighting import Weighting
+from psft_jax.training.steps import State, kind_of, start, take_steps
+
+
+class Subject(NamedTuple):
+    """Whom a network is fine-tuned to.
+
+    Args:
+        name: names the random stream, messages and progress.
+        scans: the patient's baseline alone, or all scans to tune to.
+    """
+
+    name: str
+    scans: Sequence[Annotated]
 
 
 class Tuned(NamedTuple):
@@ -40,12 +51,18 @@ class Tuned(NamedTuple):
     losses: Float[np.ndarray, " n"]
 
 
-class _State(NamedTuple):
-    """One run in progress: what it trains, its BN statistics, and its optimiser."""
+@dataclass(frozen=True)
+class Execution:
+    """How fine-tuning uses the machine; it changes no result.
 
-    params: Tree
-    batch_stats: Tree
-    optimiser: Any
+    Args:
+        steps_per_dispatch: steps in one call to the device. XLA compiles a loop of steps well for a GPU and
+            badly for a CPU, hence 1.
+        feature_bytes: memory that kept features may take.
+    """
+
+    steps_per_dispatch: int = 1
+    feature_bytes: int = 2 * 2**30
 
 
 def finetune(
@@ -56,162 +73,185 @@ def finetune(
     variants: Sequence[FinetuneConfig],
     *,
     seed: int,
+    execution: Execution = Execution(),
 ) -> list[Tuned]:
     """Fine-tune the base CNN to one patient's baseline (or, for comparison, to several patients' scans).
+
+    Arguments, result and errors are those of ``finetune_all`` for one subject.
+    """
+    subject = Subject(name, scans)
+    return finetune_all(network, base, [subject], variants, seed=seed, execution=execution)[0]
+
+
+def finetune_all(
+    network: Network,
+    base: Variables,
+    subjects: Sequence[Subject],
+    variants: Sequence[FinetuneConfig],
+    *,
+    seed: int,
+    execution: Execution = Execution(),
+) -> list[list[Tuned]]:
+    """Fine-tune the base CNN to each of several patients, with each of several settings.
 
     Args:
         network: the architecture.
         base: the base CNN; left as it is.
-        name: the patient; names the random stream, messages and progress.
-        scans: the patient's baseline alone, or all scans to tune to.
+        subjects: the patients.
         variants: the settings to tune with.
         seed: of the patches and the dropout; the same for every variant.
+        execution: how the machine is used.
 
     Returns:
-        A network for each variant, in their order. A frozen trunk is the base's own arrays, not a copy.
+        For each patient a network for each variant, in their order. A frozen trunk is the base's own arrays,
+        not a copy.
 
     Raises:
         InputError: a scan has no lesion or other channels than the network, or a loss is not finite.
         ValueError: a variant needs the base CNN's result on a scan, and it is missing.
     """
-    for scan, _ in scans:
-        network.check_channels(scan)
-    runs: dict[FinetuneConfig, list[int]] = defaultdict(list)
+    for subject in subjects:
+        for scan, _ in subject.scans:
+            network.check_channels(scan)
+    groups: dict[tuple[PatchConfig, SliceSelection], dict[FinetuneConfig, frozenset[int]]] = defaultdict(dict)
     for variant in variants:
-        runs[replace(variant, iterations=0)].append(variant.iterations)
-    groups: dict[tuple[PatchConfig, SliceSelection], list[FinetuneConfig]] = defaultdict(list)
-    for run in runs:
-        groups[run.patches, run.slices].append(run)
+        group, setting = groups[variant.patches, variant.slices], replace(variant, iterations=0)
+        group[setting] = group.get(setting, frozenset()) | {variant.iterations}
 
-    tuned: dict[FinetuneConfig, Tuned] = {}
-    total = sum(max(max(runs[run]) for run in group) for group in groups.values())
+    tuned: dict[FinetuneConfig, list[Tuned]] = {}
+    total = sum(max(map(max, group.values())) for group in groups.values())
+    name = subjects[0].name if len(subjects) == 1 else f"{len(subjects)} patients"
     with tqdm(total=total, desc=f"fine-tuning {name}", unit="it", leave=False) as bar:
-        for (patches, _), group in groups.items():
-            pool = make_pool(tuning_slices(scans, group), partial(corner_centres, patch=patches.size))
-            snapshots = {run: frozenset(runs[run]) for run in group}
-            tuned |= _train_group(network, base, pool, snapshots, seed, name, bar)
-    return [tuned[variant] for variant in variants]
+        for group in groups.values():
+            tuned |= _train_group(network, base, subjects, group, seed, execution, bar)
+    return [[tuned[variant][place] for variant in variants] for place in range(len(subjects))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Runs that draw the same patches: what they share."""
+
+    network: Network
+    base: Variables
+    config: PatchConfig
+    pool: Pool
+    drawn: Minibatches
+    keeper: FeatureKeeper
+    subjects: Sequence[Subject]
+
+    def take(self, runs: Sequence[_Run], calls: Sequence[tuple[int, slice]], bar: tqdm[Any]) -> None:
+        """Take the steps of some calls to the device in some of the runs."""
+        stacks = _stacks(runs)
+        described = [kind_of([run.setting for run in stack]) for stack in stacks]
+        kinds, numbers = tuple(kind for kind, _ in described), tuple(own for _, own in described)
+        states = tuple(_stacked([run.state for run in stack]) for stack in stacks)
+        for number, steps in calls:
+            drawn = self.drawn.of(steps)._replace(slots=self.keeper.slots(number))
+            states, losses = take_steps(
+                self.network, self.config, kinds, self.base, self.keeper.trunk,
+                states, numbers, self.pool, self.keeper.bank, drawn,
+            )  # fmt: skip
+            for stack, of_stack in zip(stacks, losses, strict=True):
+                for place, run in enumerate(stack):
+                    run.losses.append(np.asarray(of_stack)[:, place])
+                    self._check(run.losses[-1], steps.start)
+            bar.update(steps.stop - steps.start)
+        for stack, state in zip(stacks, states, strict=True):
+            for place, run in enumerate(stack):
+                run.state = _part(state, place)
+
+    def _check(self, losses: Float[np.ndarray, "n p"], first: int) -> None:
+        bad = np.argwhere(~np.isfinite(losses))
+        if bad.size:
+            step, place = bad[0]
+            raise InputError(
+                f"fine-tuning of {self.subjects[place].name}, iteration {first + step + 1}",
+                found="a loss that is not a number",
+                expected="a finite loss",
+                remedy="Lower finetune.settings.learning_rate, or look at the baseline's intensities.",
+            )
+
+    def networks(self, run: _Run) -> list[Tuned]:
+        """What a run has made of each patient: copies of what trains, the base's own arrays for the rest."""
+        losses = np.concatenate([np.zeros((0, len(self.subjects))), *run.losses])
+        found = []
+        for place in range(len(self.subjects)):
+            params, batch_stats = _part(run.state[:2], place)
+            whole = Variables({**self.base.params, **params}, {**self.base.batch_stats, **batch_stats})
+            found.append(Tuned(whole, losses[:, place]))
+        return found
+
+
+@dataclass(eq=False)
+class _Run:
+    """A setting in progress, for all patients: its state, leaves (patients, ...), and its losses by call."""
+
+    setting: FinetuneConfig
+    iterations: frozenset[int]
+    state: State
+    losses: list[Float[np.ndarray, "n p"]] = field(default_factory=list)
 
 
 def _train_group(
     network: Network,
     base: Variables,
-    pool: Pool,
-    snapshots: dict[FinetuneConfig, frozenset[int]],
+    subjects: Sequence[Subject],
+    iterations: Mapping[FinetuneConfig, frozenset[int]],
     seed: int,
-    name: str,
+    execution: Execution,
     bar: tqdm[Any],
-) -> dict[FinetuneConfig, Tuned]:
+) -> dict[FinetuneConfig, list[Tuned]]:
     """Train runs that draw the same patches, and keep each after the iterations that are asked for."""
-    patches = next(iter(snapshots)).patches
-    lengths = {run: max(counts) for run, counts in snapshots.items()}
-    longest = max(lengths.values())
-    bank = None
-    if not all(run.scope.trains_trunk for run in snapshots):
-        bank = feature_bank(network, base, pool, patches, draws=longest * patches.batch)
-    key = rng.key(seed, "finetune", name)
-    states = {run: _start(base, run) for run in snapshots}
-    losses: dict[FinetuneConfig, list[float]] = {run: [] for run in snapshots}
-    tuned: dict[FinetuneConfig, Tuned] = {}
-    for step in range(longest + 1):
-        for run, state in states.items():
-            if step in snapshots[run]:
-                tuned[replace(run, iterations=step)] = Tuned(_whole(base, state), np.array(losses[run]))
+    settings = list(iterations)
+    config = settings[0].patches
+    patches = joint_pool([tuning_slices(subject.scans, settings) for subject in subjects], config)
+    keys = jnp.stack([rng.key(seed, "finetune", subject.name) for subject in subjects])
+    stops = sorted(frozenset({0}).union(*iterations.values()))
+    drawn = draw_all(patches.first, patches.number, keys, config, steps=max(stops[-1], 1))
+    calls = list(enumerate(_calls(stops, execution.steps_per_dispatch)))
+    plan = None
+    if not all(setting.scope.trains_trunk for setting in settings):
+        steps = [call for _, call in calls]
+        plan = plan_features(network, config, drawn.draws, steps, budget_bytes=execution.feature_bytes)
+    keeper = FeatureKeeper(network, network.fold(base), patches.pool, config, plan)
+    group = _Group(network, base, config, patches.pool, drawn, keeper, subjects)
+
+    runs = [
+        _Run(setting, counts, _stacked([start(base, setting)] * len(subjects)))
+        for setting, counts in iterations.items()
+    ]
+    tuned: dict[FinetuneConfig, list[Tuned]] = {}
+    for begin, stop in pairwise([0, *stops]):  # the first is the base CNN itself
         # A run that is over takes no further step: it costs nothing and can no longer fail the others.
-        states = {run: state for run, state in states.items() if lengths[run] > step}
-        if not states:
-            break
-        runs = tuple(states)
-        stepped, new = _step(network, runs, base, tuple(states.values()), pool, bank, key, step)
-        states = dict(zip(runs, stepped, strict=True))
-        for run, loss in zip(runs, np.asarray(new), strict=True):
-            losses[run].append(float(loss))
-        if not np.isfinite(new).all():
-            raise InputError(
-                f"fine-tuning of {name}, iteration {step + 1}",
-                found="a loss that is not a number",
-                expected="a finite loss",
-                remedy="Lower finetune.settings.learning_rate, or look at the baseline's intensities.",
-            )
-        bar.update()
+        going_on = [run for run in runs if max(run.iterations) >= stop]
+        group.take(going_on, [(n, call) for n, call in calls if begin <= call.start < stop], bar)
+        for run in going_on:
+            if stop in run.iterations:
+                tuned[replace(run.setting, iterations=stop)] = group.networks(run)
     return tuned
 
 
-def _start(base: Variables, run: FinetuneConfig) -> _State:
-    """The state before the first iteration: copies, because the steps donate their buffers."""
-    params = jax.tree.map(jnp.copy, _trainable(base.params, run.scope))
-    batch_stats = jax.tree.map(jnp.copy, _trainable(base.batch_stats, run.scope))
-    return _State(params, batch_stats, _optimiser(params, run).init(params))
+def _calls(stops: Sequence[int], longest: int) -> Iterator[slice]:
+    """The steps of each call to the device: as many as may be, up to the next stop."""
+    for begin, stop in pairwise(stops):
+        for step in range(begin, stop, longest):
+            yield slice(step, min(step + longest, stop))
 
 
-def _trainable(tree: Tree, scope: Scope) -> Tree:
-    """The branches of the network that a scope may change."""
-    return tree if scope.trains_trunk else {"head": tree["head"]}
+def _stacks(runs: Iterable[_Run]) -> list[list[_Run]]:
+    """Runs that one stack can hold: heads of the same scope. A whole network is a stack of its own."""
+    stacks: dict[tuple[Scope, int], list[_Run]] = defaultdict(list)
+    for number, run in enumerate(runs):
+        scope = run.setting.scope
+        stacks[scope, number if scope.trains_trunk else -1].append(run)
+    return list(stacks.values())
 
 
-def _whole(base: Variables, state: _State) -> Variables:
-    """The tuned network: a copy of what was trained, and the base's own arrays for the rest."""
-    params, batch_stats = jax.tree.map(jnp.copy, (state.params, state.batch_stats))
-    return Variables({**base.params, **params}, {**base.batch_stats, **batch_stats})
+def _stacked(states: Sequence[State]) -> State:
+    stacked: State = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    return stacked
 
 
-def _optimiser(params: Tree, run: FinetuneConfig) -> optax.GradientTransformation:
-    """Adam on what the scope trains; everything else is frozen."""
-    patterns = run.scope.patterns
-    if not run.scope.trains_trunk:
-        patterns = {pattern: label for pattern, label in patterns.items() if not pattern.startswith("trunk")}
-    transforms = {TRAINED: optax.adam(run.learning_rate), FROZEN: optax.set_to_zero()}
-    return optax.multi_transform(transforms, label_leaves(params, patterns))
-
-
-@partial(jax.jit, static_argnames=("network", "runs"), donate_argnames="states")
-def _step(
-    network: Network,
-    runs: tuple[FinetuneConfig, ...],
-    base: Variables,
-    states: tuple[_State, ...],
-    pool: Pool,
-    bank: Float[Array, "n k p p f"] | None,
-    key: Array,
-    step: int | Int[Array, ""],
-) -> tuple[tuple[_State, ...], Float[Array, " runs"]]:
-    """One minibatch for every run: the trunk once, then each run's own head (or its own whole network)."""
-    draw_key, dropout_key = jax.random.split(jax.random.fold_in(key, step))
-    patches = runs[0].patches
-    chosen = draw(draw_key, pool.n_patches, patches)
-    batch = extract(pool, chosen, patches)
-    features = network.trunk(base, batch.images)[0] if bank is None else look_up(bank, chosen)
-    updated, losses = [], []
-    for run, state in zip(runs, states, strict=True):
-        state, loss = _update(network, run, base, state, batch, features, dropout_key)
-        updated.append(state)
-        losses.append(loss)
-    return tuple(updated), jnp.stack(losses)
-
-
-def _update(
-    network: Network,
-    run: FinetuneConfig,
-    base: Variables,
-    state: _State,
-    batch: Batch,
-    features: Float[Array, "b p p f"],
-    dropout_key: Array,
-) -> tuple[_State, Float[Array, ""]]:
-    scope = run.scope
-
-    def objective(params: Tree) -> tuple[Float[Array, ""], Tree]:
-        variables = Variables({**base.params, **params}, {**base.batch_stats, **state.batch_stats})
-        if scope.trains_trunk:
-            logits, batch_stats = network.apply(variables, batch.images, train=True, dropout_key=dropout_key)
-        else:
-            logits, head_stats = network.head(
-                variables, features, train_norm=scope.trains_head_norm, dropout_key=dropout_key
-            )
-            batch_stats = {"head": head_stats}
-        weights = run.class_weights if run.weighting is Weighting.NONE else batch.weights[run.weighting]
-        return weighted_cross_entropy(logits, batch.lesion, weights), batch_stats
-
-    (loss, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
-    updates, optimiser = _optimiser(state.params, run).update(gradient, state.optimiser, state.params)
-    return _State(optax.apply_updates(state.params, updates), batch_stats, optimiser), loss
+def _part(tree: Any, place: int) -> Any:
+    """A copy of one of what is stacked."""
+    return jax.tree.map(lambda leaf: leaf[place], tree)

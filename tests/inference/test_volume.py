@@ -13,8 +13,9 @@ from jax import numpy as jnp
 
 from psft_jax import rng
 from psft_jax.errors import InputError
-from psft_jax.inference import volume
+from psft_jax.inference import heads, volume
 from psft_jax.inference.volume import Prediction, predict
+from psft_jax.model.dropout import Masks
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan
 
@@ -29,8 +30,8 @@ def base(tiny: Network, scrambled: Callable[[Network, int], Variables]) -> Varia
 @pytest.fixture(scope="module")
 def tuned(base: Variables) -> Variables:
     """Another head on the very same trunk."""
-    heads = [jax.tree.map(lambda leaf: leaf * 1.5 + 0.1, tree["head"]) for tree in base]
-    return Variables({**base.params, "head": heads[0]}, {**base.batch_stats, "head": heads[1]})
+    params, stats = (jax.tree.map(lambda leaf: leaf * 1.5 + 0.1, tree["head"]) for tree in base)
+    return Variables({**base.params, "head": params}, {**base.batch_stats, "head": stats})
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ def test_variants_are_as_each_alone(
 
 def test_those_that_hold_the_same_trunk_share_its_pass(base: Variables, tuned: Variables, scan: Scan) -> None:
     copy = jax.tree.map(jnp.copy, base)
-    assert [members for members, _ in volume._by_trunk([base, copy, tuned])] == [[0, 2], [1]]
+    assert volume._by_trunk([base, copy, tuned]) == [[0, 2], [1]]
 
 
 def test_no_variants_give_no_predictions(tiny: Network, scan: Scan) -> None:
@@ -132,7 +133,7 @@ def test_batches_change_nothing(
     rows, columns = volume._crop(scan, 3)
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
     monkeypatch.setattr(volume, "FEATURE_BYTES", slices_at_once * area * 16 * 4)
-    monkeypatch.setattr(volume, "VOXELS_PER_CALL", voxels_at_once)
+    monkeypatch.setattr(heads, "voxels_per_call", lambda: voxels_at_once)
     batches = []
     trunk = volume._trunk
     monkeypatch.setattr(volume, "_trunk", lambda *args: batches.append(args[2][0].shape[0]) or trunk(*args))
@@ -182,6 +183,37 @@ def test_25_samples_are_unbiased(tiny: Network, base: Variables, scan: Scan, sam
     assert np.mean(variance / sd[inside] ** 2) == pytest.approx(24 / 25, rel=0.02)
 
 
+def test_channel_masks_spread_each_voxel_as_elementwise_ones_do(
+    tiny: Network, base: Variables, scan: Scan, sampled: Prediction
+) -> None:
+    """The same distribution in each voxel: mean and SD of 400 samples."""
+    (by_channel,) = predict(tiny, [base], scan, samples=400, masks=Masks.CHANNEL)
+    (mean, sd), (other, spread) = known(by_channel), known(sampled)
+    inside = scan.organ
+    assert (np.abs(mean - other)[inside] < 6 * spread[inside] * np.sqrt(2 / 400)).all()
+    assert np.median(np.abs(sd[inside] / spread[inside] - 1)) < 0.1
+    np.testing.assert_allclose(by_channel.probability, sampled.probability, atol=1e-6)
+
+
+def test_channel_masks_are_one_for_the_volume(
+    tiny: Network, base: Variables, tuned: Variables, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan without contrast: all voxels deep inside are alike, whatever slice and call they are in."""
+    monkeypatch.setattr(heads, "voxels_per_call", lambda: 50)
+    first, second = (np.ones_like(sequence) for sequence in scan.sequences)
+    deep = np.zeros(SHAPE, bool)
+    deep[1:3, 10:30, 10:20] = True
+    flat = replace(scan, sequences=(first, second), organ=deep)
+    found = predict(tiny, [base, tuned], flat, samples=7, masks=Masks.CHANNEL)
+    for prediction in found:
+        mean, sd = known(prediction)
+        assert np.ptp(mean[deep]) < 1e-5
+        assert np.ptp(sd[deep]) < 1e-5
+        assert sd[deep].min() > 1e-3
+    alone = known(predict(tiny, [tuned], flat, samples=7, masks=Masks.CHANNEL)[0])[1]
+    np.testing.assert_allclose(alone, known(found[1])[1], atol=1e-6)
+
+
 def test_one_sample_has_no_spread(tiny: Network, base: Variables, scan: Scan) -> None:
     (prediction,) = predict(tiny, [base], scan, samples=1)
     mean, sd = known(prediction)
@@ -222,7 +254,7 @@ def test_no_two_voxels_share_their_masks(
     tiny: Network, base: Variables, scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scan without contrast, whose voxels differ in nothing but their masks; 50 voxels in a call."""
-    monkeypatch.setattr(volume, "VOXELS_PER_CALL", 50)
+    monkeypatch.setattr(heads, "voxels_per_call", lambda: 50)
     first, second = (np.ones_like(sequence) for sequence in scan.sequences)
     deep = np.zeros(SHAPE, bool)
     deep[1:3, 10:30, 10:20] = True  # far from the slice's border

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
+from scipy import stats
 
 from psft_jax import rng
-from psft_jax.model.dropout import dropout
+from psft_jax.model.dropout import dropout, random_words
 
 
 @pytest.mark.parametrize("features", [1, 3, 4, 641])
@@ -50,3 +53,23 @@ def test_the_gradient_flows_through_what_is_kept() -> None:
     x, key = jnp.linspace(1, 2, 40).reshape(8, 5), rng.key(3)
     gradient = jax.grad(lambda x: dropout(x, 0.2, key).sum())(x)
     np.testing.assert_allclose(gradient, np.where(dropout(x, 0.2, key) > 0, 256 / 205, 0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 20, 160, 161, 640])
+def test_masks_show_no_pattern_along_the_counter(stride: int) -> None:
+    """Bits hashed from a counter: decisions at any distance, and those of two keys, are independent."""
+    one, other = (np.asarray(dropout(jnp.ones((2000, 640)), 0.2, rng.key(s))).ravel() > 0 for s in (0, 1))
+    spread = 4.5 / np.sqrt(one.size - stride)
+    assert abs(np.corrcoef(one[:-stride], one[stride:])[0, 1]) < spread
+    assert abs(np.corrcoef(one[:-stride], other[stride:])[0, 1]) < spread
+
+
+def test_the_four_bytes_of_a_word_are_uniform_and_independent() -> None:
+    """Chi-square over all pairs of bytes, with one key and with many."""
+    for keys in ([rng.key(5)], [rng.key(n) for n in range(64)]):
+        rows = 4_000_000 // (4 * len(keys))
+        words = np.concatenate([np.asarray(random_words(key, (rows,))) for key in keys])
+        parts = [(words >> shift) & 255 for shift in (0, 8, 16, 24)]
+        for a, b in itertools.combinations(range(4), 2):
+            counts = np.bincount(parts[a] * 256 + parts[b], minlength=65536)
+            assert 1e-4 < stats.chisquare(counts).pvalue < 1 - 1e-4

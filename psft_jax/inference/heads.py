@@ -1,0 +1,121 @@
+"""Heads that share a trunk, on the organ's voxels of a slice: probability, and its spread under dropout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from psft_jax.model.dropout import Masks
+from psft_jax.model.folded import FoldedHead, lesion_probability, thinned
+
+SAMPLES_PER_CALL = 5
+"""Dropout samples in one call to the device: few, so that memory does not grow with their number."""
+
+
+def voxels_per_call() -> int:
+    """Voxels in one call: on a CPU as many as its cache holds, elsewhere most slices as a whole."""
+    return 2048 if jax.default_backend() == "cpu" else 65536
+
+
+@dataclass(frozen=True, eq=False)
+class Heads:
+    """Heads on one trunk, and how their dropout samples are drawn; the same masks for every head.
+
+    Args:
+        stacked: the heads, (heads, ...).
+        rate: of dropout.
+        samples: Monte Carlo dropout samples; 0 for none.
+        masks: what a mask is drawn for.
+        key: of the masks of this volume.
+    """
+
+    stacked: FoldedHead
+    rate: float
+    samples: int
+    masks: Masks
+    key: Array
+
+    @classmethod
+    def of(cls, heads: Sequence[FoldedHead], rate: float, samples: int, masks: Masks, key: Array) -> Heads:
+        """Stack heads."""
+        return cls(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads), rate, samples, masks, key)
+
+    def slice(
+        self, features: Float[Array, "yx f"], inside: Bool[np.ndarray, "y x"], z: int
+    ) -> Float[np.ndarray, "heads 3 n"]:
+        """Probability, mean and SD (of the population) of the organ's voxels of one slice.
+
+        Args:
+            features: of every pixel, in rows.
+            inside: the organ.
+            z: place of the slice; with elementwise masks every slice has its own.
+        """
+        voxels, step = np.flatnonzero(inside), voxels_per_call()
+        parts = []
+        for chunk, start in enumerate(range(0, len(voxels), step)):
+            part = voxels[start : start + step]
+            here = _rows(features, jnp.asarray(np.pad(part, (0, step - len(part)))))
+            certain = np.asarray(_certain(self.stacked, here))
+            found = [certain, np.zeros_like(certain), np.zeros_like(certain)]
+            if self.samples:
+                key = jax.random.fold_in(jax.random.fold_in(self.key, z), chunk)
+                drawn = np.concatenate([np.asarray(group) for group in self._drawn(here, key)])
+                found[1:] = [drawn.mean(axis=0), drawn.std(axis=0)]
+            parts.append(np.stack(found, axis=1)[..., : len(part)])
+        return np.concatenate(parts, axis=-1)
+
+    def _drawn(self, here: Float[Array, "n f"], key: Array) -> Iterator[Float[Array, "samples heads n"]]:
+        """The samples, some at a time."""
+        if self.masks is Masks.CHANNEL:
+            for thin in self._thinned:
+                yield _sampled_by_channel(thin, here)
+            return
+        keys = jax.random.split(key, self.samples)
+        for start in range(0, self.samples, SAMPLES_PER_CALL):
+            yield _sampled(self.stacked, here, keys[start : start + SAMPLES_PER_CALL], self.rate)
+
+    @cached_property
+    def _thinned(self) -> list[FoldedHead]:
+        """One mask a sample for the whole volume, folded into the weights of the heads."""
+        keys = jax.random.split(self.key, self.samples)
+        starts = range(0, self.samples, SAMPLES_PER_CALL)
+        return [_thin(self.stacked, keys[start : start + SAMPLES_PER_CALL], self.rate) for start in starts]
+
+
+@jax.jit
+def _rows(features: Float[Array, "yx f"], voxels: Int[Array, " n"]) -> Float[Array, "n f"]:
+    return features[voxels]
+
+
+@jax.jit
+def _certain(heads: FoldedHead, here: Float[Array, "n f"]) -> Float[Array, "heads n"]:
+    return jax.vmap(lambda head: lesion_probability(head, here, 0.0))(heads)
+
+
+@partial(jax.jit, static_argnames="rate")
+def _sampled(
+    heads: FoldedHead, here: Float[Array, "n f"], keys: Key[Array, " s"], rate: float
+) -> Float[Array, "s heads n"]:
+    """Unrolled, because XLA runs the products of a loop on one core of a CPU."""
+
+    def sample(key: Array) -> Float[Array, "heads n"]:
+        return jax.vmap(lambda head: lesion_probability(head, here, rate, key))(heads)
+
+    return jnp.stack([sample(key) for key in keys])
+
+
+@jax.jit
+def _sampled_by_channel(thin: FoldedHead, here: Float[Array, "n f"]) -> Float[Array, "s heads n"]:
+    """Every sample is a head of its own: one matrix product for all."""
+    return jax.vmap(jax.vmap(lambda head: lesion_probability(head, here, 0.0)))(thin)
+
+
+@partial(jax.jit, static_argnames="rate")
+def _thin(heads: FoldedHead, keys: Key[Array, " s"], rate: float) -> FoldedHead:
+    return jax.vmap(lambda key: jax.vmap(lambda head: thinned(head, rate, key))(heads))(keys)

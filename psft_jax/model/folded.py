@@ -1,0 +1,137 @@
+"""A network that no longer trains: its batch normalisation is a part of the convolution before it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jax import lax
+from jax import numpy as jnp
+from jaxtyping import Array, Float
+
+from psft_jax.model.config import PNetConfig
+from psft_jax.model.dropout import dropout
+from psft_jax.model.pnet import Images, layers
+from psft_jax.model.precision import Precision
+
+Tree = dict[str, Any]
+IMAGE_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class Folded(NamedTuple):
+    """A convolution and the batch normalisation after it, as one convolution."""
+
+    kernel: Float[Array, "k k i o"]
+    bias: Float[Array, " o"]
+
+
+FoldedTrunk = dict[str, dict[str, Folded]]
+"""The folded layers of both pathways, by the names that they have in the network."""
+
+
+def fold(params: Tree, batch_stats: Tree, config: PNetConfig) -> FoldedTrunk:
+    """The trunk with its normalisation folded in.
+
+    .. math:: \\gamma\\,\\frac{k * x + b - \\mu}{\\sqrt{\\sigma^2 + \\epsilon}} + \\beta
+              = (s k) * x + s (b - \\mu) + \\beta, \\quad s = \\frac{\\gamma}{\\sqrt{\\sigma^2 + \\epsilon}}
+
+    Args:
+        params: the branch ``trunk`` of the parameters.
+        batch_stats: the branch ``trunk`` of the running averages.
+        config: the architecture.
+    """
+
+    return {
+        pathway: {
+            name: _folded(layer["conv"], layer["norm"], batch_stats[pathway][name]["norm"], config)
+            for name, layer in of_pathway.items()
+        }
+        for pathway, of_pathway in params.items()
+    }
+
+
+def _folded(conv: Tree, norm: Tree, stats: Tree, config: PNetConfig) -> Folded:
+    scale = norm["scale"] / jnp.sqrt(stats["var"] + config.bn_epsilon)
+    return Folded(conv["kernel"] * scale, (conv["bias"] - stats["mean"]) * scale + norm["bias"])
+
+
+def apply_folded(
+    trunk: FoldedTrunk, images: Images, config: PNetConfig, precision: Precision
+) -> Float[Array, "b y x f"]:
+    """The fused feature maps: what the trunk gives on its running averages.
+
+    Args:
+        trunk: of ``fold``.
+        images: the two sequences, (B, Y, X, C) each.
+        config: the architecture.
+        precision: of the arithmetic and of the features.
+    """
+    taps = []
+    for pathway, image in zip(("pathway1", "pathway2"), images, strict=True):
+        x = image.astype(precision.dtype)
+        for name, dilation, tapped in layers(config):
+            kernel, bias = jax.tree.map(lambda leaf: leaf.astype(precision.dtype), trunk[pathway][name])
+            x = lax.conv_general_dilated(
+                x, kernel, (1, 1), "SAME", rhs_dilation=(dilation, dilation), dimension_numbers=IMAGE_LAYOUT
+            )
+            x = nnx.relu(x + bias)
+            if tapped:
+                taps.append(x)
+    return jnp.concatenate(taps, axis=-1)
+
+
+class FoldedHead(NamedTuple):
+    """The head on its running averages, as far as the probability of lesion needs it; or many, stacked.
+
+    Args:
+        kernel: of the first 1x1 convolution with its batch normalisation.
+        bias: likewise.
+        contrast: from the hidden features to the logit of lesion over background.
+        offset: likewise.
+    """
+
+    kernel: Float[Array, "*s f h"]
+    bias: Float[Array, "*s h"]
+    contrast: Float[Array, "*s h"]
+    offset: Float[Array, "*s"]
+
+
+def fold_head(params: Tree, batch_stats: Tree, config: PNetConfig) -> FoldedHead:
+    """The head with its normalisation folded in.
+
+    Args:
+        params: the branch ``head`` of the parameters.
+        batch_stats: the branch ``head`` of the running averages.
+        config: the architecture.
+    """
+    kernel, bias = _folded(params["conv1"], params["norm"], batch_stats["norm"], config)
+    last = params["conv2"]
+    return FoldedHead(kernel[0, 0], bias, jnp.diff(last["kernel"][0, 0])[:, 0], jnp.diff(last["bias"])[0])
+
+
+def lesion_probability(
+    head: FoldedHead, features: Float[Array, "n f"], rate: float, key: Array | None = None
+) -> Float[Array, " n"]:
+    """Softmax probability of lesion of pixels in rows.
+
+    Args:
+        head: of ``fold_head``.
+        features: what the trunk gave.
+        rate: of dropout.
+        key: draws the two dropout masks, as the network's head does; without it there is no dropout.
+    """
+    before, after = (None, None) if key is None else jax.random.split(key)
+    x = features if before is None else dropout(features, rate, before)
+    hidden = jnp.matmul(x, head.kernel.astype(x.dtype), preferred_element_type=jnp.float32) + head.bias
+    hidden = nnx.relu(hidden)
+    hidden = hidden if after is None else dropout(hidden, rate, after)
+    return nnx.sigmoid(jnp.sum(hidden * head.contrast, axis=-1) + head.offset)
+
+
+def thinned(head: FoldedHead, rate: float, key: Array) -> FoldedHead:
+    """The head under one dropout mask for all pixels: what is dropped is a zero in its weights."""
+    before, after = jax.random.split(key)
+    kept = dropout(jnp.ones(head.kernel.shape[0]), rate, before)
+    kept_hidden = dropout(jnp.ones(head.contrast.shape[0]), rate, after)
+    return head._replace(kernel=kept[:, None] * head.kernel, contrast=kept_hidden * head.contrast)
