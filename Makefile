@@ -3,7 +3,7 @@ PYTHON ?= python3
 TASK ?= segmentation
 BIN := .venv/bin
 
-.PHONY: help demo test check format clean constraints
+.PHONY: help demo test check format bench clean constraints
 
 help:  ## What each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,10 +23,14 @@ format: .venv/installed-dev  ## Put the code into its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: .venv/installed-bench  ## Measure beside plain PyTorch: a table, bench/results.json, docs/performance.md
+	$(BIN)/python -m bench
+	$(BIN)/python -m bench --render
+
 constraints:  ## Write constraints.txt anew, with the newest versions
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --universal --quiet --no-header --no-annotate --extra dev --extra sweep \
-		--extra preprocess --extra notebooks --output-file constraints.txt pyproject.toml
+		--extra preprocess --extra notebooks --extra bench --output-file constraints.txt pyproject.toml
 
 clean:  ## Remove the virtual environment and caches; runs/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -40,4 +44,8 @@ clean:  ## Remove the virtual environment and caches; runs/ stays
 
 .venv/installed-dev: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/installed-bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	@touch $@

@@ -38,6 +38,17 @@ class TaskConfig:
         check_fields(self, valid, remedy="The paper's is 0.5.")
 
 
+class SlicesIn(StrEnum):
+    """Where base training keeps the slices of the training patients; the numbers are the same."""
+
+    MEMORY = "memory"
+    """In memory and on the device."""
+    DISK = "disk"
+    """In the run's folder until the run is finished; a thread reads those of the next steps."""
+    AUTO = "auto"
+    """In memory as long as they take no more than ``slices_gb``, else on disk."""
+
+
 @dataclass(frozen=True)
 class HardwareConfig:
     """Where it runs.
@@ -45,14 +56,25 @@ class HardwareConfig:
     Args:
         platform: JAX's platform (cpu, cuda, tpu), or none for the best there is.
         steps_per_dispatch: training steps in one call to the device; 1 is best on a CPU.
+        devices: how many share a minibatch, which they must divide; none for as many as there are and do.
+        slices: where base training keeps its slices.
+        slices_gb: what they may take in memory, in GB (10^9 bytes); loading and training need about four
+            times as much in all.
     """
 
     platform: str | None = None
     steps_per_dispatch: int = 1
+    devices: int | None = None
+    slices: SlicesIn = SlicesIn.AUTO
+    slices_gb: float = 4.0
 
     def __post_init__(self) -> None:
-        valid = {"steps_per_dispatch": (self.steps_per_dispatch >= 1, "at least 1")}
-        check_fields(self, valid, remedy="Use 1 on a CPU and about 25 on a GPU.")
+        valid = {
+            "steps_per_dispatch": (self.steps_per_dispatch >= 1, "at least 1 (on a GPU about 25)"),
+            "devices": (self.devices is None or self.devices >= 1, "at least 1, or null"),
+            "slices_gb": (self.slices_gb > 0, "more than 0"),
+        }
+        check_fields(self, valid, remedy="conf/hardware/ has the usual values.")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from psft_jax.data import mslesseg, open_ms
+from psft_jax.data import bids, mslesseg, open_ms, table, wmh
 from psft_jax.data.channels import DCEChannels, select_channels
+from psft_jax.data.listing import Listing
 from psft_jax.data.normalise import normalise
 from psft_jax.errors import InputError
 from psft_jax.phantoms.brain import BrainPhantomSettings, brain_cohort
@@ -65,25 +66,151 @@ class MSLesSegDataset:
     root: str | None = None
     open_ms: str | None = None
 
+    def listings(self) -> tuple[Listing, ...]:
+        """What was found, before any scan is read."""
+        found = mslesseg.find(_given(self.root))
+        return (found,) if self.open_ms is None else (found, open_ms.find(self.open_ms))
+
     def raw_cohort(self) -> Cohort:
         """The cohort before normalisation."""
-        if self.root is None:
-            raise InputError(
-                "dataset.root",
-                found="no folder",
-                expected="the folder of the scans",
-                remedy="Give dataset.root=FOLDER, or set the environment variable PSFT_DATA to the folder "
-                "that holds mslesseg/ and open_ms/.",
-            )
-        also = () if self.open_ms is None else open_ms.patients(Path(self.open_ms))
-        return mslesseg.cohort(Path(self.root), also_training=also)
+        first, *others = self.listings()
+        return first.cohort(tuple(patient for listing in others for patient in listing.patients()))
 
 
-Dataset = Annotated[
-    BrainPhantomDataset | LiverPhantomDataset | MSLesSegDataset, Field(discriminator="source")
-]
+@dataclass(frozen=True)
+class OpenMSLongitudinalDataset:
+    """The longitudinal part of the Ljubljana MS database: two visits a patient, without lesion masks.
+
+    Args:
+        source: which of the datasets this is.
+        root: the folder of the database.
+        space: raw, or coregistered.
+    """
+
+    provenance: ClassVar[Provenance] = Provenance.REAL
+    source: Literal["open_ms_longitudinal"] = "open_ms_longitudinal"
+    root: str | None = None
+    space: open_ms.Space = open_ms.Space.COREGISTERED
+
+    def listings(self) -> tuple[Listing, ...]:
+        """What was found, before any scan is read."""
+        return (open_ms.find_longitudinal(_given(self.root), self.space),)
+
+    def raw_cohort(self) -> Cohort:
+        """The cohort before normalisation."""
+        return self.listings()[0].cohort()
+
+
+@dataclass(frozen=True)
+class BIDSDataset:
+    """Brains in a BIDS folder; see ``psft_jax.data.bids.find``."""
+
+    source: Literal["bids"] = "bids"
+    root: str | None = None
+    derivatives: str | None = None
+    lesion_labels: tuple[str, ...] = ("L", "lesion")
+    select: bids.Selection = field(default_factory=bids.Selection)
+    roles: str | None = None
+    resample_masks: bool = False
+    name: str | None = None
+    provenance: Provenance = Provenance.REAL
+
+    def listings(self) -> tuple[Listing, ...]:
+        """What was found, before any scan is read."""
+        found = bids.find(
+            _given(self.root),
+            derivatives=self.derivatives,
+            lesion_labels=self.lesion_labels,
+            select=self.select,
+            roles=self.roles,
+            name=self.name,
+            provenance=self.provenance,
+            resample_masks=self.resample_masks,
+        )
+        return (found,)
+
+    def raw_cohort(self) -> Cohort:
+        """The cohort before normalisation."""
+        return self.listings()[0].cohort()
+
+
+@dataclass(frozen=True)
+class WMHDataset:
+    """The WMH segmentation challenge, for training; see ``psft_jax.data.wmh.find``."""
+
+    provenance: ClassVar[Provenance] = Provenance.REAL
+    source: Literal["wmh"] = "wmh"
+    root: str | None = None
+    brain: str | None = None
+    resample_masks: bool = False
+
+    def listings(self) -> tuple[Listing, ...]:
+        """What was found, before any scan is read."""
+        return (wmh.find(_given(self.root), brain=self.brain, resample_masks=self.resample_masks),)
+
+    def raw_cohort(self) -> Cohort:
+        """The cohort before normalisation."""
+        return self.listings()[0].cohort()
+
+
+@dataclass(frozen=True)
+class TableDataset:
+    """Scans that a table names; see ``psft_jax.data.table``.
+
+    Args:
+        source: which of the datasets this is.
+        path: the table.
+        sequences: its columns of images.
+        dce_channels: of a DCE-MRI series of 16 phases as first sequence, the averages of breath holds or all
+            phases; none to take the volumes of each sequence as they are.
+        resample_masks: bring masks on another grid onto that of the images.
+        name: what figures call the cohort, without one the table's.
+        provenance: where the images come from.
+    """
+
+    source: Literal["table"] = "table"
+    path: str | None = None
+    sequences: tuple[str, str] = ("FLAIR", "T1")
+    dce_channels: DCEChannels | None = None
+    resample_masks: bool = False
+    name: str | None = None
+    provenance: Provenance = Provenance.REAL
+
+    def listings(self) -> tuple[Listing, ...]:
+        """What was found, before any scan is read."""
+        found = table.find(
+            _given(self.path, "dataset.path", "table"),
+            self.sequences,
+            name=self.name,
+            provenance=self.provenance,
+            resample_masks=self.resample_masks,
+        )
+        return (found,)
+
+    def raw_cohort(self) -> Cohort:
+        """The cohort before normalisation."""
+        cohort = self.listings()[0].cohort()
+        return cohort if self.dce_channels is None else select_channels(cohort, self.dce_channels)
+
+
+FilesDataset = MSLesSegDataset | OpenMSLongitudinalDataset | BIDSDataset | WMHDataset | TableDataset
+"""Those that are read from files."""
+
+Dataset = Annotated[BrainPhantomDataset | LiverPhantomDataset | FilesDataset, Field(discriminator="source")]
 
 
 def load_cohort(dataset: Dataset) -> Cohort:
     """The cohort of a dataset, ready for the network; scans are loaded when they are needed."""
     return dataset.raw_cohort().map(normalise)
+
+
+def _given(path: str | None, key: str = "dataset.root", what: str = "folder of the scans") -> Path:
+    if path is not None:
+        return Path(path)
+    raise InputError(
+        key,
+        found="nothing",
+        expected=f"the {what}",
+        remedy=f"Give {key}=..., or, for MSLesSeg and the Ljubljana database, set the environment variable "
+        "PSFT_DATA to the folder that holds mslesseg/ and open_ms/.",
+    )

@@ -6,19 +6,21 @@ python -m experiments.train_base dataset=... model=... train=...
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import hydra
+import jax
 import pandas as pd
-from tqdm import tqdm
+from jax.sharding import Mesh
 
 from experiments.config import TrainBaseRun
 from experiments.datasets import load_cohort
 from experiments.launch import command, finish, open_run, register_resolvers, start_tracking
-from psft_jax.errors import InputError
+from experiments.training_slices import training_slices
+from psft_jax.devices import data_mesh, device_count
 from psft_jax.model.network import Network
 from psft_jax.reporting.figures import loss_figure, save_figure
-from psft_jax.sampling.slices import Slices, lesion_slices, slices_of, stack
 from psft_jax.scan import Cohort
 from psft_jax.tracking import METRICS, read_metrics
 from psft_jax.training.base import train_base
@@ -26,6 +28,8 @@ from psft_jax.training.checkpoints import TrainingCheckpoints
 from psft_jax.training.saved import BaseRecord, fingerprint, save_base
 
 STAGE = "train_base"
+SLICES = "slices"
+"""Folder of a run that holds the training slices where they are on disk, as long as the run goes on."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,20 +41,28 @@ def run(config: TrainBaseRun) -> Path:
         The run's folder, which ``base=`` of fine-tuning takes.
     """
     cohort = load_cohort(config.dataset)  # before anything is written: it names what is missing
+    batch = config.train.patches.batch
+    devices = device_count(config.hardware.devices, batch, what="patches in a minibatch")
     with open_run(config, STAGE, inputs={}) as opened:
         if not opened.finished:
-            _train(config, cohort, opened.folder)
+            _train(config, cohort, opened.folder, data_mesh(devices))
             finish(opened.folder)
     return opened.folder
 
 
-def _train(config: TrainBaseRun, cohort: Cohort, folder: Path) -> None:
-    slices = training_slices(cohort)
+def _train(config: TrainBaseRun, cohort: Cohort, folder: Path, mesh: Mesh) -> None:
+    shelf = folder / SLICES
+    slices = training_slices(cohort, config.hardware, shelf)
     network = Network(config.model.pnet, cohort.channels)
     logger.info(
         "%s (%s): %d lesion slices of %d training patients; %s with %d parameters, receptive field %d pixels",
         cohort.name, cohort.provenance.value, len(slices), len(cohort.training),
         config.model.name, network.parameter_count, config.model.pnet.receptive_field,
+    )  # fmt: skip
+    logger.info(
+        "%d of %d %s devices, each with %d of the %d patches of a minibatch",
+        mesh.size, jax.device_count(), jax.default_backend(),
+        config.train.patches.batch // mesh.size, config.train.patches.batch,
     )  # fmt: skip
     checkpoints = TrainingCheckpoints(folder / "checkpoints")
     with start_tracking(config, folder, cohort, STAGE) as tracker:
@@ -63,6 +75,7 @@ def _train(config: TrainBaseRun, cohort: Cohort, folder: Path) -> None:
             seed=config.seed,
             log=tracker.log,
             steps_per_dispatch=config.hardware.steps_per_dispatch,
+            mesh=mesh,
         )
         record = BaseRecord(
             task=config.task.kind,
@@ -84,27 +97,7 @@ def _train(config: TrainBaseRun, cohort: Cohort, folder: Path) -> None:
         tracker.artifact(f"{folder.name}-base", "model", folder / "network")
         tracker.images({"loss": figure}, step=config.train.iterations)
         tracker.summary({"validation_loss": float(metrics["validation_loss"].min())})
-
-
-def training_slices(cohort: Cohort) -> Slices:
-    """The lesion slices of all training patients (section 2.1).
-
-    Raises:
-        InputError: the cohort has no training patient, or one without lesions.
-    """
-    if not cohort.training:
-        raise InputError(
-            f"cohort {cohort.name}",
-            found="no training patient",
-            expected="at least one patient with a single visit, to train the base CNN on",
-            remedy="Add such patients, or fine-tune a base CNN that was trained on others: base=FOLDER.",
-        )
-    visits = [visit for patient in cohort.training for visit in patient.visits]
-    parts = []
-    for visit in tqdm(visits, desc="loading training scans", unit="scan", leave=False):
-        scan = visit.load()
-        parts.append(slices_of(scan, lesion_slices(scan)))
-    return stack(parts)
+    shutil.rmtree(shelf, ignore_errors=True)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train_base")

@@ -11,6 +11,8 @@ import zlib
 import jax
 import numpy as np
 
+IMPLEMENTATION = "threefry2x32"
+
 
 def _name_to_int(name: str | int) -> int:
     """A stable 32-bit integer for a stream's name (Python's own ``hash`` changes from process to process)."""
@@ -25,7 +27,7 @@ def key(seed: int, *names: str | int) -> jax.Array:
     >>> bool((jax.random.key_data(key(0, "dropout")) == jax.random.key_data(key(0, "patches"))).all())
     False
     """
-    stream = jax.random.key(seed, impl="threefry2x32")
+    stream = jax.random.key(seed, impl=IMPLEMENTATION)
     for name in names:
         stream = jax.random.fold_in(stream, _name_to_int(name))
     return stream

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Listed
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -10,6 +11,7 @@ from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from psft_jax.data.nifti import LoadedVolume
+from psft_jax.data.resample import nearest
 from psft_jax.errors import InputError
 from psft_jax.scan import Image, Mask, Scan, Volume, bounding_box
 
@@ -19,12 +21,28 @@ BORDER_SHARE = 0.25
 """An organ covers less than this of at least one face of its bounding box (``check_background``)."""
 
 
+@dataclass(frozen=True)
+class MaskRules:
+    """How a layout's masks are read.
+
+    Args:
+        resample: bring masks on another grid onto that of the images (``psft_jax.data.resample``); without it
+            they are refused.
+        ignored_label: a label of the lesion masks that is neither lesion nor scored, such as the other
+            pathology (2) of the WMH challenge. Its voxels leave the organ mask.
+    """
+
+    resample: bool = False
+    ignored_label: int | None = None
+
+
 def assemble(
     subject: str,
     session: str,
     sequences: tuple[Listed[LoadedVolume], Listed[LoadedVolume]],
     organ: LoadedVolume | None,
     lesion: LoadedVolume | None,
+    rules: MaskRules | None = None,
 ) -> Scan:
     """Build a scan from volumes that share one grid.
 
@@ -36,6 +54,7 @@ def assemble(
             first channel of the first sequence.
         lesion: the reference annotation, or None where there is none. It may be empty: a visit without
             lesions is a valid annotation.
+        rules: how the masks are read, without one as ``MaskRules`` has it.
 
     Returns:
         The scan on the canonical grid of the first volume, whose file's grid it remembers.
@@ -44,28 +63,34 @@ def assemble(
         InputError: the volumes differ in shape or affine, a mask holds other labels than 0 and 1, the organ
             mask is empty, or there is none and the image's background is not 0.
     """
+    rules = rules or MaskRules()
     first = sequences[0][0]
-    masks = [mask for mask in (organ, lesion) if mask is not None]
-    for other in chain(*sequences, masks):
+    for other in chain(*sequences):
         check_same_grid(first, other)
     if organ is None:
         organ_mask = nonzero_organ(first.data)
         check_background(first, organ_mask)
     else:
-        organ_mask = binary_mask(organ)
+        organ_mask = binary_mask(on_grid_of(first, organ, rules))
+    lesion_mask = None
+    if lesion is not None:
+        lesion_mask, ignored = lesion_and_ignored(on_grid_of(first, lesion, rules), rules)
+        organ_mask &= ~ignored
     return Scan(
         subject=subject,
         session=session,
         sequences=(_stack(sequences[0]), _stack(sequences[1])),
         organ=organ_mask,
-        lesion=None if lesion is None else binary_mask(lesion),
+        lesion=lesion_mask,
         spacing_mm=first.spacing_mm,
         affine=first.affine,
         file_grid=first.file_grid,
     )
 
 
-def check_same_grid(reference: LoadedVolume, other: LoadedVolume) -> None:
+def check_same_grid(
+    reference: LoadedVolume, other: LoadedVolume, *, remedy: str = "Resample them onto one grid."
+) -> None:
     """Check that two volumes lie voxel on voxel in their canonical order.
 
     The files may store them in different orientations.
@@ -89,8 +114,40 @@ def check_same_grid(reference: LoadedVolume, other: LoadedVolume) -> None:
         other.path,
         found=found,
         expected=f"{expected}, as in {reference.path}",
-        remedy="Resample the sequences and masks of a visit onto one grid.",
+        remedy=remedy,
     )
+
+
+def on_grid_of(reference: LoadedVolume, mask: LoadedVolume, rules: MaskRules) -> LoadedVolume:
+    """A mask on the grid of the images, resampled where it lies on another and the rules ask for it.
+
+    Raises:
+        InputError: it lies on another grid, or, resampled, elsewhere altogether.
+    """
+    try:
+        check_same_grid(
+            reference,
+            mask,
+            remedy="Draw or resample the mask on the grid of the images. Layouts with the option "
+            "resample_masks do so by the nearest voxel where it is true.",
+        )
+    except InputError:
+        if not rules.resample:
+            raise
+        return nearest(mask, reference)
+    return mask
+
+
+def lesion_and_ignored(lesion: LoadedVolume, rules: MaskRules) -> tuple[Mask, Mask]:
+    """The lesions of a mask, and the voxels with the label that the rules ignore.
+
+    Raises:
+        InputError: another label occurs.
+    """
+    if rules.ignored_label is None:
+        return binary_mask(lesion), np.zeros(lesion.data.shape, dtype=bool)
+    ignored = np.abs(lesion.data - rules.ignored_label) <= LABEL_TOLERANCE
+    return binary_mask(replace(lesion, data=np.where(ignored, np.float32(0), lesion.data))), ignored
 
 
 def binary_mask(volume: LoadedVolume) -> Mask:

@@ -11,73 +11,71 @@ import logging
 import re
 from pathlib import Path
 
-from psft_jax.data.brain import SEQUENCES, BrainFiles, check_complete, layout_error
-from psft_jax.scan import Cohort, Patient, Provenance
+from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.listing import Listing, layout_error
+from psft_jax.data.visit_files import Role, VisitFiles, roles_in_order
+from psft_jax.scan import Cohort, Patient
 
 logger = logging.getLogger(__name__)
 
 LAYOUT = "[train/]P<n>/T<n>/P<n>_T<n>_{FLAIR,T1,MASK}.nii.gz"
 
 
-def patients(root: str | Path) -> tuple[Patient, ...]:
-    """All patients of the data set, by number, with their visits in the order of time.
+def find(root: str | Path) -> Listing:
+    """All visits of the data set, patients by number and their visits in the order of time.
 
-    Only the existence of the files is checked here; they are read when a visit is loaded. A follow-up visit
+    Patients with one visit train the base CNN; those with two or more are test patients. A follow-up visit
     without a mask is one that nobody has annotated; a patient's first visit must have its mask.
 
     Args:
         root: the folder of the data set, or its subfolder ``train``.
 
     Raises:
-        InputError: there are no such patients, or files are missing; it names all of them.
+        InputError: there are no such patients.
     """
     root = Path(root)
     folder = root / "train" if (root / "train").is_dir() else root
-    listed = [_visits(patient) for patient in _numbered(folder, "P")]
-    listed = [visits for visits in listed if visits]
-    if not listed:
+    visits = [visit for patient in _numbered(folder, "P") for visit in _visits(patient)]
+    if not visits:
         raise layout_error(root, LAYOUT)
-    check_complete(folder, [visit for visits in listed for visit in visits])
-    return tuple(Patient(visits[0].subject, tuple(v.visit() for v in visits)) for visits in listed)
+    return Listing("mslesseg", folder, SEQUENCES, tuple(visits))
+
+
+def patients(root: str | Path) -> tuple[Patient, ...]:
+    """All patients of the data set; see ``find``.
+
+    Raises:
+        InputError: there are no such patients, or files are missing; it names all of them.
+    """
+    return find(root).patients()
 
 
 def cohort(root: str | Path, also_training: tuple[Patient, ...] = ()) -> Cohort:
-    """Patients with one visit train the base CNN; those with two or more are test patients.
+    """The cohort of the data set; see ``find``.
 
     Args:
-        root: see ``patients``.
+        root: the folder of the data set, or its subfolder ``train``.
         also_training: patients of another data set with the same sequences, for training.
 
     Raises:
         InputError: see ``patients``, and ``psft_jax.scan.Cohort``.
     """
-    found = patients(root)
-    return Cohort(
-        name="mslesseg",
-        provenance=Provenance.REAL,
-        sequences=SEQUENCES,
-        training=(*(p for p in found if len(p.visits) == 1), *also_training),
-        test=tuple(p for p in found if len(p.visits) > 1),
-    )
+    return find(root).cohort(also_training)
 
 
-def _visits(patient: Path) -> list[BrainFiles]:
+def _visits(patient: Path) -> list[VisitFiles]:
     """The visits in one patient's folder, earliest first."""
-    visits: list[BrainFiles] = []
-    for folder in _numbered(patient, "T"):
+    folders = _numbered(patient, "T")
+    visits: list[VisitFiles] = []
+    for folder, role in zip(folders, roles_in_order(len(folders)), strict=True):
         stem = f"{patient.name}_{folder.name}"
-        mask = folder / f"{stem}_MASK.nii.gz"
-        if visits and not mask.is_file():
+        flair, t1, mask = (folder / f"{stem}_{what}.nii.gz" for what in ("FLAIR", "T1", "MASK"))
+        unannotated = role is Role.FOLLOW_UP and not mask.is_file()
+        if unannotated:
             logger.info("%s: no %s, so this visit is quantified without a reference", folder, mask.name)
-        visits.append(
-            BrainFiles(
-                subject=f"mslesseg-{patient.name}",
-                session=folder.name,
-                flair=folder / f"{stem}_FLAIR.nii.gz",
-                t1=folder / f"{stem}_T1.nii.gz",
-                lesion=mask if mask.is_file() or not visits else None,
-            )
-        )
+        lesion = None if unannotated else mask
+        subject = f"mslesseg-{patient.name}"
+        visits.append(VisitFiles(subject, folder.name, role, ((flair,), (t1,)), None, lesion))
     return visits
 
 

@@ -1,8 +1,13 @@
-"""NIfTI files in and out: canonical (Z, Y, X) arrays inside, the file's own grid and orientation outside."""
+"""NIfTI files in and out: canonical (Z, Y, X) arrays inside, the file's own grid and orientation outside.
+
+A file may have any orientation. Its axes are flipped and permuted into the closest RAS+ order and nothing is
+resampled, so the arrays of an oblique acquisition follow its own axes, and its affine keeps the angle.
+"""
 
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from dataclasses import dataclass
@@ -18,11 +23,13 @@ from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
+from psft_jax.data.header import check_scaling, checked_affine, volumes_of
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
 from psft_jax.scan import FileGrid, Mask, Scan, Volume
 
 _UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, HeaderDataError, WrapStructError)
+_NIFTI = (nib.Nifti1Image, nib.Nifti2Image)
 _CANONICAL = np.array([[0, 1], [1, 1], [2, 1]])  # file axes i, j, k run along +x, +y, +z: RAS+
 
 
@@ -52,8 +59,7 @@ class LoadedVolume:
 def read_volume(path: str | Path) -> LoadedVolume:
     """Read a NIfTI-1 or NIfTI-2 file, in whatever orientation, as a canonical volume.
 
-    The axes are flipped and permuted to the closest RAS+ order, never resampled. A gzipped file is read to
-    its end, so that its checksum is tested. Trailing axes of length 1 are dropped.
+    A gzipped file is read to its end, so that its checksum is tested. Trailing axes of length 1 are dropped.
 
     Args:
         path: a ``.nii`` or ``.nii.gz`` file.
@@ -62,18 +68,63 @@ def read_volume(path: str | Path) -> LoadedVolume:
         The volume with its affine and the grid of the file.
 
     Raises:
-        InputError: the file is missing, truncated or corrupt, not 3-D, not of real numbers, without an
-            orientation, or holds NaN or infinite values.
+        InputError: as ``read_series`` does, or the file holds several volumes.
+    """
+    first, *others = read_series(path)
+    if others:
+        raise InputError(
+            path,
+            found=f"a series of {1 + len(others)} volumes",
+            expected="one 3-D volume",
+            remedy="Split the series into one file for each volume, and give the one that is meant.",
+        )
+    return first
+
+
+def read_series(path: str | Path) -> tuple[LoadedVolume, ...]:
+    """Read a 4-D file (DCE phases, b-values) as its volumes, and a 3-D file as one.
+
+    Raises:
+        InputError: the file is missing, truncated or corrupt, neither 3-D nor 4-D, of a single slice, not of
+            real numbers, without an orientation or with two that disagree, scaled by an infinite factor, or
+            it holds NaN, infinite values or values too large for float32.
     """
     path = Path(path)
     image = _open(path)
-    values = _real_3d(path, image)
-    affine = _checked_affine(path, image)
+    shape, n_volumes = volumes_of(path, image)
+    affine = checked_affine(path, image)
+    values = _real_values(path, image).reshape(*shape, n_volumes)
     orientation = io_orientation(affine)
-    data = np.ascontiguousarray(apply_orientation(values, orientation).transpose())
-    canonical_affine = affine @ inv_ornt_aff(orientation, values.shape)
-    i, j, k = values.shape
-    return LoadedVolume(path, data, canonical_affine, FileGrid((i, j, k), affine))
+    canonical_affine = affine @ inv_ornt_aff(orientation, shape)
+    canonical = apply_orientation(values, orientation)
+    return tuple(
+        LoadedVolume(
+            path,
+            np.ascontiguousarray(canonical[..., volume].transpose()),
+            canonical_affine,
+            FileGrid(shape, affine),
+        )
+        for volume in range(n_volumes)
+    )
+
+
+def count_volumes(path: Path) -> int | None:
+    """How many volumes a file's header speaks of; None where it cannot be read, which reading will tell."""
+    try:
+        image = nib.load(path)
+        return volumes_of(path, image)[1] if isinstance(image, _NIFTI) else None
+    except (InputError, *_UNREADABLE):
+        return None
+
+
+def no_file(path: Path) -> InputError:
+    """The error for a path at which there is no file."""
+    return InputError(
+        path,
+        found="a folder" if path.is_dir() else "no such file",
+        expected="a NIfTI file",
+        remedy="Check the path, and that the download is complete.",
+    )
 
 
 def write_volume(
@@ -127,17 +178,13 @@ def write_volume(
 def _open(path: Path) -> nib.Nifti1Image:
     """The image in a file, its bytes all read and, where gzipped, their checksum tested."""
     if not path.is_file():
-        raise InputError(
-            path,
-            found="a folder" if path.is_dir() else "no such file",
-            expected="a NIfTI file",
-            remedy="Check the path, and that the download is complete.",
-        )
+        raise no_file(path)
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             content = stream.read()
         sizes = {int.from_bytes(content[:4], order) for order in ("little", "big")}
         image_class = nib.Nifti2Image if nib.Nifti2Header.sizeof_hdr in sizes else nib.Nifti1Image
+        header = image_class.header_class.from_fileobj(io.BytesIO(content), check=False)
         image = image_class.from_bytes(content)
         expected_bytes = (
             cast(ArrayProxy, image.dataobj).offset + math.prod(image.shape) * image.get_data_dtype().itemsize
@@ -151,19 +198,12 @@ def _open(path: Path) -> nib.Nifti1Image:
             expected="a complete NIfTI-1 or NIfTI-2 file",
             remedy="It is cut short, corrupt or of another format: copy, download or convert it again.",
         ) from error
+    check_scaling(path, header)
     return image
 
 
-def _real_3d(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "i j k"]:
+def _real_values(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "i j k *volumes"]:
     """The image's values as float32 in the order of the file."""
-    shape = image.shape
-    if len(shape) < 3 or any(n != 1 for n in shape[3:]) or min(shape) < 1:
-        raise InputError(
-            path,
-            found=f"an image of shape {shape}",
-            expected="one 3-D volume",
-            remedy="Split a series into one file for each volume.",
-        )
     if image.get_data_dtype().kind not in "biuf":
         raise InputError(
             path,
@@ -172,7 +212,7 @@ def _real_3d(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "i j k"]:
             remedy="Export magnitude images, or label numbers instead of colours.",
         )
     with np.errstate(over="ignore", invalid="ignore"):  # what does not fit becomes infinite, and is reported
-        values = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape[:3])
+        values = image.get_fdata(dtype=np.float32, caching="unchanged")
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
         raise InputError(
@@ -182,17 +222,3 @@ def _real_3d(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "i j k"]:
             remedy="Export the file again, or set these voxels (often the background) to 0.",
         )
     return values
-
-
-def _checked_affine(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "4 4"]:
-    """The affine of the file, which must say where the voxels are."""
-    coded = image.header["sform_code"] > 0 or image.header["qform_code"] > 0
-    affine = np.asarray(image.affine, dtype=np.float64)
-    if coded and np.isfinite(affine).all() and np.isfinite(io_orientation(affine)).all():
-        return affine
-    raise InputError(
-        path,
-        found="an affine that is not invertible" if coded else "no orientation (qform and sform code 0)",
-        expected="an affine from voxels to millimetres, so that left and right are known",
-        remedy="Convert the file again from its source with the orientation kept.",
-    )

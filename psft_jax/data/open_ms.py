@@ -1,41 +1,139 @@
-"""3D MR image database of multiple sclerosis patients with consensus lesion masks (Ljubljana), as published.
+"""3D MR image database of multiple sclerosis patients (Ljubljana), as published.
 
-The cross-sectional part in MNI space: skull-stripped, bias-corrected, 1 mm, one visit a patient. Lesjak et
-al., Neuroinformatics 16 (2018), https://doi.org/10.1007/s12021-017-9348-7 (CC BY).
+The cross-sectional part in MNI space with consensus lesion masks: skull-stripped, bias-corrected, 1 mm, one
+visit a patient. Lesjak et al., Neuroinformatics 16 (2018), https://doi.org/10.1007/s12021-017-9348-7 (CC BY).
+
+The longitudinal part: two visits a patient, as they left the scanner or coregistered, without lesion masks.
+Its ``gt.nii.gz`` marks the lesions that changed between the visits. Lesjak et al., Neuroinformatics 14
+(2016).
 """
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
 from pathlib import Path
 
-from psft_jax.data.brain import BrainFiles, check_complete, layout_error
+from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.listing import Listing, layout_error
+from psft_jax.data.visit_files import Role, VisitFiles, roles_in_order
+from psft_jax.errors import InputError
 from psft_jax.scan import Patient
 
 FLAIR = "FLAIR_N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI.nii.gz"
 T1 = "T1_N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI.nii.gz"
 LESION = "GOLD_STANDARD_N4_noneck_reduced_winsor_regtoFLAIR_regtoMNI.nii.gz"
 LAYOUT = f"cross_sectional/MNI/patient<nn>/{{{FLAIR}, {T1}, {LESION}}}"
+LONGITUDINAL = "longitudinal/<space>/patient<nn>/study<n>_{FLAIR,T1W}.nii.gz"
+CHANGES = (
+    "gt.nii.gz marks the lesions that changed between the two visits. It is no lesion mask and is not read: "
+    "annotate the first visit before fine-tuning on it."
+)
+_IMAGE = re.compile(r"(?:patient\d+_)?(study\d+)_(FLAIR|T1W)(?:reg)?\.nii(?:\.gz)?")
 
 
-def patients(root: str | Path) -> tuple[Patient, ...]:
-    """All patients of the cross-sectional part, each with the single session ``MNI``.
+class Space(StrEnum):
+    """Which version of the longitudinal images."""
 
-    Only the existence of the files is checked here; they are read when a visit is loaded.
+    RAW = "raw"
+    """As they left the scanner: FLAIR and T1 of different grids, not skull-stripped."""
+    COREGISTERED = "coregistered"
+    """Bias-corrected, both visits on one grid, with a brain mask."""
+
+
+def find(root: str | Path) -> Listing:
+    """The cross-sectional part, each patient with the single session ``MNI``, for training.
 
     Args:
         root: the folder of the data set, which holds ``cross_sectional``.
 
     Raises:
-        InputError: there are no such patients, or files are missing; it names all of them.
+        InputError: there are no such patients.
     """
     root = Path(root)
     folder = root / "cross_sectional" / "MNI"
-    visits = [
-        BrainFiles(f"open_ms-{patient.name}", "MNI", patient / FLAIR, patient / T1, patient / LESION)
+    visits = tuple(
+        VisitFiles(
+            subject=f"open_ms-{patient.name}",
+            session="MNI",
+            role=Role.TRAINING,
+            sequences=((patient / FLAIR,), (patient / T1,)),
+            organ=None,
+            lesion=patient / LESION,
+        )
         for patient in sorted(folder.glob("patient*"))
         if patient.is_dir()
-    ]
+    )
     if not visits:
         raise layout_error(root, LAYOUT)
-    check_complete(root, visits)
-    return tuple(Patient(visit.subject, (visit.visit(),)) for visit in visits)
+    return Listing("open_ms", root, SEQUENCES, visits)
+
+
+def patients(root: str | Path) -> tuple[Patient, ...]:
+    """All patients of the cross-sectional part; see ``find``.
+
+    Raises:
+        InputError: there are no such patients, or files are missing; it names all of them.
+    """
+    return find(root).patients()
+
+
+def find_longitudinal(root: str | Path, space: Space) -> Listing:
+    """The longitudinal part: the first study of a patient is the baseline, the second the follow-up.
+
+    No visit has a lesion mask. The raw images need preprocessing before a scan can be made of them, since
+    FLAIR and T1 have different grids.
+
+    Args:
+        root: the folder of the data set, which holds ``longitudinal``.
+        space: raw or coregistered.
+
+    Raises:
+        InputError: there are no such patients.
+    """
+    root = Path(root)
+    folder = root / "longitudinal" / space.value
+    visits: list[VisitFiles] = []
+    unusable: list[InputError] = []
+    folders = sorted(entry for entry in folder.glob("patient*") if entry.is_dir())
+    for patient in folders:
+        studies = _studies(patient)
+        complete = {study: of for study, of in studies.items() if of.keys() == {"FLAIR", "T1W"}}
+        if len(complete) < 2 or len(complete) < len(studies):
+            unusable.append(_incomplete(patient, studies))
+            continue
+        brain = next(iter(sorted(patient.glob("*brainmask.nii*"))), None)
+        for (study, of), role in zip(complete.items(), roles_in_order(len(complete)), strict=True):
+            images = ((of["FLAIR"],), (of["T1W"],))
+            visits.append(VisitFiles(f"open_ms-{patient.name}", study, role, images, brain, None))
+    if not folders:
+        raise layout_error(folder if folder.is_dir() else root, LONGITUDINAL.replace("<space>", space.value))
+    return Listing(
+        f"open_ms_{space.value}",
+        folder,
+        SEQUENCES,
+        tuple(visits),
+        unusable=tuple(unusable),
+        notes=(CHANGES,),
+        annotated=False,
+    )
+
+
+def _studies(patient: Path) -> dict[str, dict[str, Path]]:
+    """The images of each study by sequence, earliest first."""
+    studies: dict[str, dict[str, Path]] = {}
+    for path in sorted(patient.iterdir()):
+        named = _IMAGE.fullmatch(path.name)
+        if named:
+            studies.setdefault(named[1], {})[named[2]] = path
+    return studies
+
+
+def _incomplete(patient: Path, studies: dict[str, dict[str, Path]]) -> InputError:
+    found = [path.name for of in studies.values() for path in of.values()]
+    return InputError(
+        patient,
+        found=", ".join(found) or "no images",
+        expected="FLAIR and T1W of two studies",
+        remedy="Complete the download, or move the patient out of the folder.",
+    )

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int
 
 from psft_jax.model.dropout import Masks
 from psft_jax.model.folded import FoldedHead, lesion_probability, thinned
@@ -44,7 +44,7 @@ class Heads:
     @classmethod
     def of(cls, heads: Sequence[FoldedHead], rate: float, samples: int, masks: Masks, key: Array) -> Heads:
         """Stack heads."""
-        return cls(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads), rate, samples, masks, key)
+        return cls(_joined(heads), rate, samples, masks, key)
 
     def slice(
         self, features: Float[Array, "yx f"], inside: Bool[np.ndarray, "y x"], z: int
@@ -73,19 +73,18 @@ class Heads:
     def _drawn(self, here: Float[Array, "n f"], key: Array) -> Iterator[Float[Array, "samples heads n"]]:
         """The samples, some at a time."""
         if self.masks is Masks.CHANNEL:
-            for thin in self._thinned:
-                yield _sampled_by_channel(thin, here)
+            for thin in self._thinned:  # each sample is a head of its own
+                found = _certain(thin, here)
+                yield found.reshape(-1, len(self.stacked.offset), found.shape[-1])
             return
-        keys = jax.random.split(key, self.samples)
-        for start in range(0, self.samples, SAMPLES_PER_CALL):
-            yield _sampled(self.stacked, here, keys[start : start + SAMPLES_PER_CALL], self.rate)
+        for first in range(0, self.samples, SAMPLES_PER_CALL):
+            count = min(SAMPLES_PER_CALL, self.samples - first)
+            yield _sampled(self.stacked, here, key, first, self.rate, count)
 
     @cached_property
     def _thinned(self) -> list[FoldedHead]:
         """One mask a sample for the whole volume, folded into the weights of the heads."""
-        keys = jax.random.split(self.key, self.samples)
-        starts = range(0, self.samples, SAMPLES_PER_CALL)
-        return [_thin(self.stacked, keys[start : start + SAMPLES_PER_CALL], self.rate) for start in starts]
+        return _thin(self.stacked, self.key, self.rate, self.samples)
 
 
 @jax.jit
@@ -95,27 +94,36 @@ def _rows(features: Float[Array, "yx f"], voxels: Int[Array, " n"]) -> Float[Arr
 
 @jax.jit
 def _certain(heads: FoldedHead, here: Float[Array, "n f"]) -> Float[Array, "heads n"]:
-    return jax.vmap(lambda head: lesion_probability(head, here, 0.0))(heads)
+    return lesion_probability(heads, here)
 
 
-@partial(jax.jit, static_argnames="rate")
+@partial(jax.jit, static_argnames=("rate", "count"))
 def _sampled(
-    heads: FoldedHead, here: Float[Array, "n f"], keys: Key[Array, " s"], rate: float
+    heads: FoldedHead,
+    here: Float[Array, "n f"],
+    key: Array,
+    first: int | Int[Array, ""],
+    rate: float,
+    count: int,
 ) -> Float[Array, "s heads n"]:
     """Unrolled, because XLA runs the products of a loop on one core of a CPU."""
-
-    def sample(key: Array) -> Float[Array, "heads n"]:
-        return jax.vmap(lambda head: lesion_probability(head, here, rate, key))(heads)
-
-    return jnp.stack([sample(key) for key in keys])
+    keys = [jax.random.fold_in(key, first + sample) for sample in range(count)]
+    return jnp.stack([lesion_probability(heads, here, rate, one) for one in keys])
 
 
-@jax.jit
-def _sampled_by_channel(thin: FoldedHead, here: Float[Array, "n f"]) -> Float[Array, "s heads n"]:
-    """Every sample is a head of its own: one matrix product for all."""
-    return jax.vmap(jax.vmap(lambda head: lesion_probability(head, here, 0.0)))(thin)
+@partial(jax.jit, static_argnames=("rate", "samples"))
+def _thin(heads: FoldedHead, key: Array, rate: float, samples: int) -> list[FoldedHead]:
+    """The heads of every sample, in groups of those that one call takes."""
+    thin = jax.vmap(lambda one: thinned(heads, rate, one))(jax.random.split(key, samples))
+    groups = range(0, samples, SAMPLES_PER_CALL)
+    return [
+        jax.tree.map(
+            lambda leaf, first=first: leaf[first : first + SAMPLES_PER_CALL].reshape(-1, *leaf.shape[2:]),
+            thin,
+        )
+        for first in groups
+    ]
 
 
-@partial(jax.jit, static_argnames="rate")
-def _thin(heads: FoldedHead, keys: Key[Array, " s"], rate: float) -> FoldedHead:
-    return jax.vmap(lambda key: jax.vmap(lambda head: thinned(head, rate, key))(heads))(keys)
+def _joined(heads: Sequence[FoldedHead]) -> FoldedHead:
+    return FoldedHead(*jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *heads))

@@ -24,8 +24,8 @@ from psft_jax.model.folded import FoldedTrunk
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan, Volume
 
-FEATURE_BYTES = 512 * 2**20
-"""Memory that the trunk's features of one batch of slices may take."""
+FEATURE_BYTES = 256 * 2**20
+"""Memory that the trunk's features of one batch of slices may take; a slice at least is done at once."""
 
 
 @dataclass(frozen=True, eq=False)

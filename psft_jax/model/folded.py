@@ -82,7 +82,7 @@ def apply_folded(
 
 
 class FoldedHead(NamedTuple):
-    """The head on its running averages, as far as the probability of lesion needs it; or many, stacked.
+    """Heads on their running averages, as far as the probability of lesion needs them.
 
     Args:
         kernel: of the first 1x1 convolution with its batch normalisation.
@@ -91,14 +91,14 @@ class FoldedHead(NamedTuple):
         offset: likewise.
     """
 
-    kernel: Float[Array, "*s f h"]
-    bias: Float[Array, "*s h"]
-    contrast: Float[Array, "*s h"]
-    offset: Float[Array, "*s"]
+    kernel: Float[Array, "s f h"]
+    bias: Float[Array, "s h"]
+    contrast: Float[Array, "s h"]
+    offset: Float[Array, " s"]
 
 
 def fold_head(params: Tree, batch_stats: Tree, config: PNetConfig) -> FoldedHead:
-    """The head with its normalisation folded in.
+    """One head with its normalisation folded in.
 
     Args:
         params: the branch ``head`` of the parameters.
@@ -107,31 +107,35 @@ def fold_head(params: Tree, batch_stats: Tree, config: PNetConfig) -> FoldedHead
     """
     kernel, bias = _folded(params["conv1"], params["norm"], batch_stats["norm"], config)
     last = params["conv2"]
-    return FoldedHead(kernel[0, 0], bias, jnp.diff(last["kernel"][0, 0])[:, 0], jnp.diff(last["bias"])[0])
+    return FoldedHead(kernel[0], bias[None], jnp.diff(last["kernel"][0, 0]).T, jnp.diff(last["bias"]))
 
 
 def lesion_probability(
-    head: FoldedHead, features: Float[Array, "n f"], rate: float, key: Array | None = None
-) -> Float[Array, " n"]:
-    """Softmax probability of lesion of pixels in rows.
+    heads: FoldedHead, features: Float[Array, "n f"], rate: float = 0.0, key: Array | None = None
+) -> Float[Array, "s n"]:
+    """Softmax probability of lesion of pixels in rows, by every head, in one matrix product.
 
     Args:
-        head: of ``fold_head``.
+        heads: of ``fold_head``, any number.
         features: what the trunk gave.
         rate: of dropout.
-        key: draws the two dropout masks, as the network's head does; without it there is no dropout.
+        key: draws the two dropout masks, as the network's head does, the same for every head; without it
+            there is no dropout.
     """
     before, after = (None, None) if key is None else jax.random.split(key)
     x = features if before is None else dropout(features, rate, before)
-    hidden = jnp.matmul(x, head.kernel.astype(x.dtype), preferred_element_type=jnp.float32) + head.bias
-    hidden = nnx.relu(hidden)
-    hidden = hidden if after is None else dropout(hidden, rate, after)
-    return nnx.sigmoid(jnp.sum(hidden * head.contrast, axis=-1) + head.offset)
+    count, _, width = heads.kernel.shape
+    kernel = jnp.concatenate(list(heads.kernel), axis=1).astype(x.dtype)
+    product = jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
+    hidden = nnx.relu(product.reshape(-1, count, width) + heads.bias)
+    if after is not None:
+        hidden *= dropout(jnp.ones((len(x), width)), rate, after)[:, None]
+    return nnx.sigmoid(jnp.sum(hidden * heads.contrast, axis=-1) + heads.offset).T
 
 
-def thinned(head: FoldedHead, rate: float, key: Array) -> FoldedHead:
-    """The head under one dropout mask for all pixels: what is dropped is a zero in its weights."""
+def thinned(heads: FoldedHead, rate: float, key: Array) -> FoldedHead:
+    """The heads under one dropout mask for all pixels: what is dropped is a zero in their weights."""
     before, after = jax.random.split(key)
-    kept = dropout(jnp.ones(head.kernel.shape[0]), rate, before)
-    kept_hidden = dropout(jnp.ones(head.contrast.shape[0]), rate, after)
-    return head._replace(kernel=kept[:, None] * head.kernel, contrast=kept_hidden * head.contrast)
+    kept = dropout(jnp.ones(heads.kernel.shape[1]), rate, before)
+    kept_hidden = dropout(jnp.ones(heads.contrast.shape[1]), rate, after)
+    return heads._replace(kernel=kept[:, None] * heads.kernel, contrast=kept_hidden * heads.contrast)

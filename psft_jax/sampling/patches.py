@@ -103,6 +103,17 @@ class Draw(NamedTuple):
     turn: Int[Array, "*b"]
 
 
+class Drawn(NamedTuple):
+    """What the patches of a minibatch are cut from: the slice that each lies in, with its weight maps; the
+    patch's centre in that slice, and its angle in radians."""
+
+    images: tuple[Float[Array, "*b y x c0"], Float[Array, "*b y x c1"]]
+    lesion: Float[Array, "*b y x"]
+    weights: dict[str, Float[Array, "*b y x"]]
+    centre: Float[Array, "*b 2"]
+    angle: Float[Array, "*b"]
+
+
 class Batch(NamedTuple):
     """Patches: the two sequences (B, P, P, C), the lesion fraction of each pixel (B, P, P), and the pool's
     weight maps, cut as the labels are."""
@@ -155,22 +166,37 @@ def extract(pool: Pool, chosen: Draw, config: PatchConfig) -> Batch:
         chosen: patches and angles.
         config: patch size and the interpolation of labels.
     """
-    return jax.vmap(partial(_cut, pool, config))(chosen)
+    return cut(gather(pool, chosen), config)
 
 
-def _cut(pool: Pool, config: PatchConfig, chosen: Draw) -> Batch:
-    z = pool.slice_index[chosen.patch]
+def gather(pool: Pool, chosen: Draw) -> Drawn:
+    """The slice and the place of each drawn patch."""
+
+    def of_one(chosen: Draw) -> Drawn:
+        z = pool.slice_index[chosen.patch]
+        first, second = pool.images
+        weights = {name: maps[z] for name, maps in pool.weights.items()}
+        return Drawn((first[z], second[z]), pool.lesion[z], weights, pool.centres[chosen.patch], chosen.angle)
+
+    return jax.vmap(of_one)(chosen)
+
+
+def cut(drawn: Drawn, config: PatchConfig) -> Batch:
+    """Cut patches out of their slices, each in one resampling."""
+    return jax.vmap(partial(_cut, config))(drawn)
+
+
+def _cut(config: PatchConfig, drawn: Drawn) -> Batch:
     offset = jnp.arange(config.size) - (config.size - 1) / 2
     down, right = jnp.meshgrid(offset, offset, indexing="ij")
-    cos, sin = jnp.cos(chosen.angle), jnp.sin(chosen.angle)
-    centre = pool.centres[chosen.patch]
-    where = [centre[0] + cos * down - sin * right, centre[1] + sin * down + cos * right]
+    cos, sin = jnp.cos(drawn.angle), jnp.sin(drawn.angle)
+    where = [drawn.centre[0] + cos * down - sin * right, drawn.centre[1] + sin * down + cos * right]
 
     def sample(channel: Float[Array, "y x"], order: int) -> Float[Array, "p p"]:
         return map_coordinates(channel, where, order=order, mode="nearest")
 
     by_channel = jax.vmap(partial(sample, order=1), in_axes=-1, out_axes=-1)
-    first, second = (by_channel(images[z]) for images in pool.images)
+    first, second = map(by_channel, drawn.images)
     label_order = 1 if config.linear_labels else 0
-    weights = {name: sample(maps[z], label_order) for name, maps in pool.weights.items()}
-    return Batch((first, second), sample(pool.lesion[z], label_order), weights)
+    weights = {name: sample(maps, label_order) for name, maps in drawn.weights.items()}
+    return Batch((first, second), sample(drawn.lesion, label_order), weights)

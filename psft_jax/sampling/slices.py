@@ -36,6 +36,12 @@ class Slices:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+        _, rows, columns = self.lesion.shape
+        return rows, columns
+
     def take(self, indices: Int[np.ndarray, " n"]) -> Slices:
         """The slices at ``indices``."""
         first, second = self.images
@@ -86,15 +92,28 @@ def slices_of(scan: Scan, positions: Int[np.ndarray, " n"]) -> Slices:
     )
 
 
-def stack(parts: Iterable[Slices]) -> Slices:
-    """Slices of several scans on one frame, as large as the largest of them.
+def frame_of(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    """Rows and columns of the frame that holds slices of all these sizes.
+
+    >>> frame_of([(18, 30), (24, 20)])
+    (24, 30)
+    """
+    rows, columns = zip(*sizes, strict=True)
+    return max(rows), max(columns)
+
+
+def stack(parts: Iterable[Slices], frame: tuple[int, int] | None = None) -> Slices:
+    """Slices of several scans on one frame.
 
     Smaller slices are padded at their end with their edge (background), so boxes stay where they are. All
     parts have the same weight maps.
+
+    Args:
+        parts: at least one.
+        frame: rows and columns; those that hold the largest slice without one.
     """
     parts = list(parts)
-    rows = max(p.lesion.shape[1] for p in parts)
-    columns = max(p.lesion.shape[2] for p in parts)
+    rows, columns = frame or frame_of(p.size for p in parts)
 
     def padded(array: np.ndarray, **how: object) -> np.ndarray:
         missing = ((0, 0), (0, rows - array.shape[1]), (0, columns - array.shape[2]))

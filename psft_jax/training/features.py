@@ -158,13 +158,13 @@ class FeatureKeeper:
         self._fill = partial(_filled, network, patches, trunk, pool)
         self._rounds = () if plan is None else plan.rounds
 
-    def slots(self, call: int) -> Int[Array, "n p b"] | None:
+    def slots(self, call: int) -> Int[np.ndarray, "n p b"] | None:
         """Where the features of a call's patches lie, after those that were missing have been computed."""
         if self.bank is None:
             return None
         for patch, turn, slot in self._rounds[call].fills:
             self.bank = self._fill(self.bank, patch, turn, slot)
-        return jnp.asarray(self._rounds[call].slots)
+        return self._rounds[call].slots
 
 
 @partial(jax.jit, static_argnames=("network", "patches"), donate_argnames="bank")

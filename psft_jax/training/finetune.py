@@ -207,7 +207,7 @@ def _train_group(
     patches = joint_pool([tuning_slices(subject.scans, settings) for subject in subjects], config)
     keys = jnp.stack([rng.key(seed, "finetune", subject.name) for subject in subjects])
     stops = sorted(frozenset({0}).union(*iterations.values()))
-    drawn = draw_all(patches.first, patches.number, keys, config, steps=max(stops[-1], 1))
+    drawn = draw_all(patches, keys, config, steps=stops[-1])
     calls = list(enumerate(_calls(stops, execution.steps_per_dispatch)))
     plan = None
     if not all(setting.scope.trains_trunk for setting in settings):

@@ -11,6 +11,7 @@ import optax
 from jax import numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from psft_jax import rng
 from psft_jax.model.folded import FoldedTrunk
 from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
 from psft_jax.model.network import Network, Tree, Variables
@@ -112,16 +113,17 @@ def take_steps(
     def step(states: tuple[State, ...], drawn: Minibatches) -> Any:
         chosen = drawn.draws
         batch = _by_patient(extract(pool, jax.tree.map(jnp.ravel, chosen), patches), chosen.patch.shape)
+        dropout_keys = jax.random.wrap_key_data(drawn.dropout_keys, impl=rng.IMPLEMENTATION)
         features = None
         if any(not kind.scope.trains_trunk for kind in kinds):
             features = _features(network, trunk, bank, batch, drawn.slots)
         updated = [
-            _update_stack(network, kind, base, state, own, batch, features, drawn.dropout_keys)
+            _update_stack(network, kind, base, state, own, batch, features, dropout_keys)
             for kind, state, own in zip(kinds, states, numbers, strict=True)
         ]
         return tuple(state for state, _ in updated), tuple(loss for _, loss in updated)
 
-    if minibatches.dropout_keys.shape[0] == 1:  # a loop of one step is compiled as badly for a CPU as any
+    if len(minibatches.dropout_keys) == 1:  # a loop of one step is compiled as badly for a CPU as any
         states, losses = step(states, jax.tree.map(lambda leaf: leaf[0], minibatches))
         return states, jax.tree.map(lambda leaf: leaf[None], losses)
     return jax.lax.scan(step, states, minibatches)

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from psft_jax.data import open_ms
+from psft_jax.data import open_ms, table
+from psft_jax.data.checks import is_change_mask
 from psft_jax.errors import InputError
+from tests.data.layouts import brain, lesion, save
 
 
 @pytest.fixture
@@ -49,3 +51,57 @@ def test_another_folder_is_described(root: Path) -> None:
         InputError, match="a folder with MNI; expected files in the layout cross_sectional/MNI"
     ):
         open_ms.patients(root / "cross_sectional")
+
+
+@pytest.fixture
+def longitudinal(tmp_path: Path) -> Path:
+    """Two visits of one patient, coregistered, with the names of the database and of its copies."""
+    for number, names in (("01", "study{}_{}.nii.gz"), ("02", "patient2_study{}_{}reg.nii.gz")):
+        folder = tmp_path / "longitudinal" / "coregistered" / f"patient{number}"
+        for study in (1, 2):
+            for sequence in ("FLAIR", "T1W", "T2W"):
+                save(folder / names.format(study, sequence), brain(study) + 1)
+        save(folder / "brainmask.nii.gz", (brain() > 0).astype(np.uint8))
+        save(folder / "gt.nii.gz", lesion())
+    return tmp_path
+
+
+def test_longitudinal_visits_have_no_lesion_mask(longitudinal: Path) -> None:
+    listing = open_ms.find_longitudinal(longitudinal, open_ms.Space.COREGISTERED)
+    assert not listing.problems
+    assert "It is no lesion mask and is not read" in listing.notes[0]
+    cohort = listing.cohort()
+    assert [p.subject for p in cohort.test] == ["open_ms-patient01", "open_ms-patient02"]
+    for patient in cohort.test:
+        assert [v.session for v in patient.visits] == ["study1", "study2"]
+        for number, visit in enumerate(patient.visits, 1):
+            scan = visit.load()
+            assert scan.lesion is None
+            assert scan.organ.sum() == (brain() > 0).sum()
+            np.testing.assert_array_equal(scan.sequences[0][..., 0], brain(number)[::-1].transpose() + 1)
+
+
+def test_a_patient_without_one_of_the_images_is_told(longitudinal: Path) -> None:
+    folder = longitudinal / "longitudinal/coregistered"
+    (folder / "patient01/study2_T1W.nii.gz").unlink()
+    listing = open_ms.find_longitudinal(longitudinal, open_ms.Space.COREGISTERED)
+    (problem,) = listing.problems
+    assert problem.where == str(folder / "patient01")
+    assert problem.found == "study1_FLAIR.nii.gz, study1_T1W.nii.gz, study2_FLAIR.nii.gz"
+    with pytest.raises(InputError, match="in the layout longitudinal/raw/patient"):
+        open_ms.find_longitudinal(longitudinal, open_ms.Space.RAW)
+
+
+def test_a_change_mask_is_refused_as_a_lesion_mask(longitudinal: Path) -> None:
+    folder = longitudinal / "longitudinal/coregistered/patient01"
+    table_path = folder / "scans.csv"
+    table_path.write_text(
+        "subject,session,role,FLAIR,T1,organ,lesion\n"
+        "P,1,training,study1_FLAIR.nii.gz,study1_T1W.nii.gz,brainmask.nii.gz,gt.nii.gz\n"
+    )
+    with pytest.raises(
+        InputError, match=r"gt\.nii\.gz: found a mask of the lesions that changed between two"
+    ):
+        table.find(table_path).cohort()
+    (folder / "gt.nii.gz").rename(folder.parent / "gt.nii.gz")  # apart from them it is a mask like others
+    assert not is_change_mask(folder.parent / "gt.nii.gz")

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from psft_jax.data import mslesseg, open_ms
+from psft_jax.data import bids, mslesseg, open_ms, table
+from psft_jax.data.checks import is_change_mask
 from psft_jax.data.nifti import read_volume, write_volume
 from psft_jax.data.normalise import normalise
+from psft_jax.errors import InputError
 from psft_jax.scan import Scan
 
 pytestmark = pytest.mark.real
@@ -106,3 +108,57 @@ def test_an_oblique_acquisition_goes_back_onto_its_file(real_data: Path, tmp_pat
     copy = nib.load(tmp_path / "copy.nii.gz")
     np.testing.assert_array_equal(np.asarray(copy.dataobj), file.get_fdata())
     np.testing.assert_allclose(copy.affine, file.affine, atol=1e-5)
+
+
+def in_other_layouts(real_data: Path, folder: Path) -> tuple[Path, Path]:
+    """P14's two visits as a BIDS folder and in a table, both of links to the published files."""
+    root = folder / "bids é"
+    rows = ["subject\tsession\trole\tFLAIR\tT1\torgan\tlesion"]
+    for session, role in (("T1", "baseline"), ("T2", "follow_up")):
+        stem = f"sub-P14_ses-{session}"
+        anat = Path(f"sub-P14/ses-{session}/anat")
+        links = {
+            "FLAIR": root / anat / f"{stem}_FLAIR.nii.gz",
+            "T1": root / anat / f"{stem}_T1w.nii.gz",
+            "MASK": root / "derivatives" / "by hand" / anat / f"{stem}_label-L_mask.nii.gz",
+        }
+        for what, link in links.items():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(real_data / "mslesseg/train/P14" / session / f"P14_{session}_{what}.nii.gz")
+        files = (str(links[what].relative_to(folder)) for what in ("FLAIR", "T1", "MASK"))
+        flair, t1, mask = files
+        rows.append("\t".join(("P14", session, role, flair, t1, "n/a", mask)))
+    table_path = folder / "visits.tsv"
+    table_path.write_text("\n".join(rows), encoding="utf-8")
+    return root, table_path
+
+
+def test_bids_and_a_table_give_the_scans_that_mslesseg_gives(
+    real_data: Path, scan: Scan, tmp_path: Path
+) -> None:
+    root, table_path = in_other_layouts(real_data, tmp_path)
+    for cohort in (bids.find(root).cohort(), table.find(table_path).cohort()):
+        (patient,) = cohort.test
+        assert [v.session.removeprefix("ses-") for v in patient.visits] == ["T1", "T2"]
+        other = patient.baseline.load()
+        for one, same in zip(scan.sequences, other.sequences, strict=True):
+            np.testing.assert_array_equal(one, same)
+        np.testing.assert_array_equal(scan.organ, other.organ)
+        np.testing.assert_array_equal(scan.lesion, other.lesion)
+        np.testing.assert_array_equal(scan.affine, other.affine)
+
+
+def test_raw_longitudinal_visits_are_found_and_their_grids_refused(real_data: Path) -> None:
+    listing = open_ms.find_longitudinal(real_data / "open_ms", open_ms.Space.RAW)
+    assert [visit.name for visit in listing.visits] == [
+        "open_ms-patient01_study1",
+        "open_ms-patient01_study2",
+    ]
+    assert not listing.problems
+    for files in listing.visits:
+        with pytest.raises(InputError, match=r"T1W\.nii\.gz: found shape"):
+            listing.visit(files).load()
+
+
+def test_a_change_mask_is_refused(real_data: Path) -> None:
+    assert is_change_mask(real_data / "open_ms/longitudinal/raw/patient01/gt.nii.gz")

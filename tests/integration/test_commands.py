@@ -95,6 +95,7 @@ def test_an_ablation_is_a_multirun_and_a_wrong_value_fails_alone(base: Path, tmp
         ("finetune", ("base=nowhere", *SMALL), "error: nowhere: found no such folder"),
         ("train_base", ("train.iterations=none",), "error: train.iterations: found 'none'"),
         ("train_base", ("hardware=gpu", *SMALL), "error: hardware.platform: found cuda"),
+        ("train_base", ("hardware.devices=64", *SMALL), "error: hardware.devices: found 64 devices"),
         ("train_base", ("itterations=3",), "Key 'itterations' is not in struct"),
         ("demo", ("task=surgery",), "Could not find 'task/surgery'"),
         ("study", ("base=nowhere", *SMALL), "error: nowhere: found no such folder"),

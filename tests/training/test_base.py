@@ -85,7 +85,7 @@ def equal(a: Any, b: Any) -> None:
 
 def state_at(tiny: Network, config: TrainConfig, folder: Path, step: int) -> base.TrainState:
     params, stats = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), tuple(tiny.shapes))
-    like = base.TrainState(Variables(params, stats), base._adam(config).init(params))
+    like = base.TrainState(Variables(params, stats), base.adam(config).init(params))
     return TrainingCheckpoints(folder).restore(step, like)
 
 

@@ -245,7 +245,7 @@ def test_kept_features_change_nothing(tune: Callable[..., list[Tuned]], settings
     close(kept, anew)
     (rounded,) = tune(banked, execution=Execution(feature_bytes=12 * entry))
     (streamed,) = tune(banked, execution=Execution(feature_bytes=2 * entry))
-    np.testing.assert_allclose(rounded.losses, streamed.losses, rtol=1e-4)
+    np.testing.assert_allclose(rounded.losses, streamed.losses, rtol=1e-3)
     np.testing.assert_allclose(rounded.losses, anew.losses, rtol=5e-3)
     assert (rounded.losses != anew.losses).any()
 

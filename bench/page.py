@@ -1,0 +1,32 @@
+"""docs/performance.md: what stands between two markers is written from the measurements, never by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from psft_jax.files import atomic_path
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def replaced(page: str, block: str, body: str) -> str:
+    """The page with another body between the markers of a block.
+
+    Raises:
+        ValueError: the page does not have both markers once each.
+
+    >>> replaced("a <!-- bench: x --> old <!-- end: x --> b", "x", "new")
+    'a <!-- bench: x -->\\nnew\\n<!-- end: x --> b'
+    """
+    begin, end = f"<!-- bench: {block} -->", f"<!-- end: {block} -->"
+    if page.count(begin) != 1 or page.count(end) != 1:
+        raise ValueError(f"the page needs {begin} and {end} once each")
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n{body}\n{end}{rest.split(end)[1]}"
+
+
+def write(block: str, body: str, page: Path = PAGE) -> None:
+    """Put a body between the markers of a block."""
+    text = replaced(page.read_text(encoding="utf-8"), block, body)
+    with atomic_path(page, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")

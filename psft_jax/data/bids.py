@@ -1,0 +1,242 @@
+"""BIDS: FLAIR and T1w of subjects and sessions, and their masks from derivatives.
+
+Images are ``sub-*/[ses-*/]anat/*_FLAIR.nii[.gz]`` and ``*_T1w.nii[.gz]``. Masks (``*_mask.nii[.gz]``) lie
+beside them or in the derivatives' folder, with or without a pipeline's folder between: lesion masks have
+``label-L`` or ``label-lesion``, brain masks ``label-brain`` or ``desc-brain``; without a brain mask the
+images are skull-stripped. Where several files fit, ``Selection`` says which one is meant.
+
+A subject's sessions are ordered by ``acq_time`` of ``sub-*_sessions.tsv`` where it gives one for each of
+them, else by their labels (ses-2 before ses-10). The earliest is the baseline and those after it are
+follow-ups; a single session trains the base CNN. A table of roles says it otherwise.
+
+Not read with pybids: of what is done here it would do the dividing of names alone, and it passes over masks
+whose folder has no ``dataset_description.json``, which many do not, with no more than a warning; for that it
+brings a dozen packages (SQLAlchemy among them).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psft_jax.data.assemble import MaskRules
+from psft_jax.data.bids_sessions import Session, ordered, sessions_of, told
+from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.listing import Listing, layout_error
+from psft_jax.data.visit_files import Role, VisitFiles
+from psft_jax.errors import InputError
+from psft_jax.scan import Provenance
+
+LAYOUT = "sub-<label>/[ses-<label>/]anat/sub-<label>[_ses-<label>]_{FLAIR,T1w}.nii.gz"
+MASK, BRAIN = "mask", "brain"
+_NAME = re.compile(r"((?:[a-zA-Z]+-[^_]+_)+)([a-zA-Z0-9]+)\.nii(?:\.gz)?")
+
+Label = str | int | None
+Wanted = Mapping[str, Label | tuple[Label, ...]]
+"""Entities and the label, or the labels, that a file may have; None for a file without the entity."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which file is meant where several fit: entities that it has, for instance ``{"run": 1}``.
+
+    Args:
+        flair: of the FLAIR image.
+        t1: of the T1w image.
+        lesion: of the lesion mask, such as ``{"desc": "manual"}``.
+        brain: of the brain mask.
+    """
+
+    flair: dict[str, Label | tuple[Label, ...]] = field(default_factory=dict)
+    t1: dict[str, Label | tuple[Label, ...]] = field(default_factory=dict)
+    lesion: dict[str, Label | tuple[Label, ...]] = field(default_factory=dict)
+    brain: dict[str, Label | tuple[Label, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Named:
+    """A file whose name is divided into its entities and its suffix."""
+
+    path: Path
+    entities: Mapping[str, str]
+    suffix: str
+
+    def has(self, wanted: Wanted) -> bool:
+        """Whether every entity is as wanted; numbers are compared as such (run-01 is run 1)."""
+        for entity, labels in wanted.items():
+            allowed = labels if isinstance(labels, tuple) else (labels,)
+            if _plain(self.entities.get(entity)) not in map(_plain, allowed):
+                return False
+        return True
+
+
+def find(
+    root: str | Path,
+    *,
+    derivatives: str | Path | None = None,
+    lesion_labels: tuple[str, ...] = ("L", "lesion"),
+    select: Selection | None = None,
+    roles: str | Path | None = None,
+    name: str | None = None,
+    provenance: Provenance = Provenance.REAL,
+    resample_masks: bool = False,
+) -> Listing:
+    """All sessions that have a FLAIR or a T1w image.
+
+    Args:
+        root: the data set's folder, or that of a derivative with skull-stripped images.
+        derivatives: the folder of the masks, inside ``root`` where it is relative; None for ``derivatives``,
+            which need not be there.
+        lesion_labels: values of ``label`` that a lesion mask has.
+        select: which file is meant where several fit.
+        roles: a table (``psft_jax.data.table``) with the columns subject, session and role; sessions that it
+            does not name are left out. Without one the order in time decides.
+        name: what figures call the cohort, without one the folder's.
+        provenance: where the images come from.
+        resample_masks: bring masks on another grid onto that of the images.
+
+    Raises:
+        InputError: there is no session with such images, no such folder of derivatives, or the table of roles
+            cannot be read.
+    """
+    root = Path(root)
+    reader = _Reader(_masks_folder(root, derivatives), lesion_labels, select or Selection())
+    folders = sorted(entry for entry in root.glob("sub-*") if entry.is_dir())
+    sessions = [session for f in folders for session in sessions_of(f) if reader.has_images(session)]
+    if not sessions:
+        raise layout_error(root, LAYOUT)
+    order = ordered(sessions) if roles is None else told(Path(roles), sessions)
+    problems = list(order.problems)
+    visits = []
+    incomplete = set()
+    for session, role in order.sessions:
+        visit, wrong = reader.visit(session, role)
+        problems += wrong
+        if visit is None:
+            incomplete.add(session.subject)
+        else:
+            visits.append(visit)
+    return Listing(
+        name or root.resolve().name,
+        root,
+        SEQUENCES,
+        tuple(visits),
+        unusable=tuple(problems),
+        incomplete=frozenset(incomplete),
+        notes=_order_note(order.by_label),
+        rules=MaskRules(resample=resample_masks),
+        provenance=provenance,
+    )
+
+
+def _masks_folder(root: Path, derivatives: str | Path | None) -> Path | None:
+    """The folder of the derivatives that the user names, or the usual one where there is one.
+
+    Raises:
+        InputError: the folder that the user names is not there.
+    """
+    folder = root / (derivatives or "derivatives")
+    if folder.is_dir():
+        return folder
+    if derivatives is None:
+        return None
+    raise InputError(
+        folder,
+        found="no such folder",
+        expected="the folder of the masks",
+        remedy="Correct derivatives, whose path is relative to the data set's folder or absolute.",
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Finds the files of a session."""
+
+    masks: Path | None
+    lesion_labels: tuple[str, ...]
+    select: Selection
+
+    def has_images(self, session: Session) -> bool:
+        return any(file.suffix in ("FLAIR", "T1w") for file in _named(session.folder / "anat"))
+
+    def visit(self, session: Session, role: Role) -> tuple[VisitFiles | None, list[InputError]]:
+        """The visit, or, where files are missing or ambiguous, what is wrong."""
+        images = _named(session.folder / "anat")
+        masks = [file for folder in self._mask_folders(session) for file in _named(folder)]
+        masks = [file for file in masks if file.suffix == MASK and session.holds(file.entities)]
+        lesions = [file for file in masks if file.entities.get("label") in self.lesion_labels]
+        brains = [file for file in masks if BRAIN in (file.entities.get("label"), file.entities.get("desc"))]
+        chosen = {
+            "flair": _fitting([file for file in images if file.suffix == "FLAIR"], self.select.flair),
+            "t1": _fitting([file for file in images if file.suffix == "T1w"], self.select.t1),
+            "lesion": _fitting(lesions, self.select.lesion),
+            "brain": _fitting(brains, self.select.brain),
+        }
+        problems = [_ambiguous(what, files) for what, files in chosen.items() if len(files) > 1]
+        problems += [_absent(session, what) for what in ("flair", "t1") if not chosen[what]]
+        if problems:
+            return None, problems
+        paths = {what: files[0].path if files else None for what, files in chosen.items()}
+        flair, t1 = chosen["flair"][0].path, chosen["t1"][0].path
+        sequences = ((flair,), (t1,))
+        return VisitFiles(session.subject, session.name, role, sequences, paths["brain"], paths["lesion"]), []
+
+    def _mask_folders(self, session: Session) -> list[Path]:
+        """Folders that may hold masks of the session: beside its images, and in derivatives."""
+        folders = [session.folder / "anat"]
+        if self.masks is not None:
+            pipelines = sorted(entry for entry in self.masks.iterdir() if entry.is_dir())
+            for pipeline in (self.masks, *pipelines):
+                of_subject = pipeline / session.subject
+                folders += [of_subject / "anat"]
+                folders += [of_subject / session.label / "anat"] if session.label else []
+        return list(dict.fromkeys(folders))
+
+
+def _named(folder: Path) -> list[Named]:
+    """The images in a folder whose names are those of BIDS."""
+    if not folder.is_dir():
+        return []
+    divided = ((path, _NAME.fullmatch(path.name)) for path in sorted(folder.iterdir()))
+    return [
+        Named(path, dict(pair.split("-", 1) for pair in name[1].rstrip("_").split("_")), name[2])
+        for path, name in divided
+        if name
+    ]
+
+
+def _fitting(files: Iterable[Named], wanted: Wanted) -> list[Named]:
+    return [file for file in files if file.has(wanted)]
+
+
+def _plain(label: Label) -> Label:
+    return int(label) if isinstance(label, str) and label.isdecimal() else label
+
+
+def _ambiguous(what: str, files: list[Named]) -> InputError:
+    others = ", ".join(str(file.path.name) for file in files[1:])
+    return InputError(
+        files[0].path,
+        found=f"more than one file that can be the {what}: also {others}",
+        expected="one",
+        remedy=f"Say which one is meant by its entities, for instance select.{what}={{run: 1}}.",
+    )
+
+
+def _absent(session: Session, what: str) -> InputError:
+    suffix = {"flair": "FLAIR", "t1": "T1w"}[what]
+    return InputError(
+        session.folder / "anat",
+        found=f"no {suffix} image that fits",
+        expected="FLAIR and T1w of every session",
+        remedy=f"Add it, correct select.{what}, or name the sessions to be used in a table of roles.",
+    )
+
+
+def _order_note(by_label: tuple[str, ...]) -> tuple[str, ...]:
+    if not by_label:
+        return ()
+    shown = ", ".join(by_label[:5]) + (f" and {len(by_label) - 5} more" if len(by_label) > 5 else "")
+    return (f"No sessions.tsv says when the sessions of {shown} were acquired: their labels tell the order.",)

@@ -1,0 +1,68 @@
+"""The files of one visit and its part in the study: what the readers of all layouts find."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from psft_jax.data.nifti import no_file
+from psft_jax.errors import InputError
+
+
+class Role(StrEnum):
+    """What a visit is there for."""
+
+    TRAINING = "training"
+    """The base CNN is trained on it."""
+    BASELINE = "baseline"
+    """The base CNN is fine-tuned on it."""
+    FOLLOW_UP = "follow_up"
+    """It is quantified; of several, the first."""
+
+
+@dataclass(frozen=True)
+class VisitFiles:
+    """The files of one visit.
+
+    Args:
+        subject: the patient's identifier.
+        session: the visit's identifier.
+        role: what the visit is there for.
+        sequences: of each of the two sequences its files, one or more channels each, in order.
+        organ: the organ mask, or None for skull-stripped images.
+        lesion: the reference annotation, or None where nobody has annotated this visit.
+    """
+
+    subject: str
+    session: str
+    role: Role
+    sequences: tuple[tuple[Path, ...], tuple[Path, ...]]
+    organ: Path | None
+    lesion: Path | None
+
+    @property
+    def name(self) -> str:
+        """Subject and session in one word, as of the scan."""
+        return f"{self.subject}_{self.session}"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All of them."""
+        first, second = self.sequences
+        return tuple(file for file in (*first, *second, self.organ, self.lesion) if file is not None)
+
+    def missing(self) -> list[InputError]:
+        """An error for each of the files that does not exist."""
+        return [no_file(file) for file in self.files if not file.is_file()]
+
+
+def roles_in_order(visits: int) -> list[Role]:
+    """The roles of a patient's visits, earliest first, where nobody says otherwise.
+
+    >>> [role.value for role in roles_in_order(1)], [role.value for role in roles_in_order(3)]
+    (['training'], ['baseline', 'follow_up', 'follow_up'])
+    """
+    if visits < 2:
+        return [Role.TRAINING] * visits
+    return [Role.BASELINE, *[Role.FOLLOW_UP] * (visits - 1)]

@@ -1,0 +1,77 @@
+"""Base training on eight devices is base training on one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOOSE = ("['conv']['bias']", "['conv1']['bias']")
+SCRIPT = Path(__file__).with_name("eight_devices.py")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a process with eight devices wrote; this one has a single device."""
+    out = tmp_path_factory.mktemp("eight")
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(SCRIPT), str(out)],
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def placed(folder: Path) -> Mapping[str, Any]:
+    return json.loads((folder / "placed.json").read_text())
+
+
+def results(folder: Path, run: str) -> dict[str, np.ndarray]:
+    """All but the biases in front of batch normalisation: their gradient is nothing but rounding, which Adam
+    blows up to its full step. The averages of batch normalisation follow them by a tenth of a step."""
+    with np.load(folder / f"{run}.npz") as saved:
+        return {name: saved[name] for name in saved if not name.endswith(LOOSE)}
+
+
+@pytest.mark.parametrize("run", ["eight", "disk"])
+def test_losses_and_variables_are_those_of_one_device(folder: Path, run: str) -> None:
+    expected, found = results(folder, "one"), results(folder, run)
+    assert found.keys() == expected.keys()
+    losses = {"loss 1", "loss 2", "loss 3", "validation_loss 2", "validation_loss 3"}
+    assert losses < expected.keys()
+    assert sum("mean" in name for name in expected) >= 3  # averages over the whole minibatch
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-3, err_msg=name)
+    assert found["loss 1"] == pytest.approx(expected["loss 1"], rel=1e-5)
+    assert expected["loss 3"] < expected["loss 1"]
+
+
+def test_a_run_goes_on_with_another_number_of_devices(folder: Path) -> None:
+    """Two steps on eight devices, a power cut, and the third on one."""
+    expected, found = results(folder, "one"), results(folder, "moved")
+    assert expected.keys() - found.keys() == {"loss 1", "loss 2", "validation_loss 2"}
+    for name in found:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-3, err_msg=name)
+
+
+def test_each_device_holds_its_patches_and_all_parameters(placed: Mapping[str, Any]) -> None:
+    assert placed["sent"] == [[2, 1, 24, 20, 2]] * 8  # of two steps
+    assert placed["images"] == [[1, 9, 9, 2]] * 8
+    assert placed["lesion"] == [[1, 9, 9]] * 8
+    assert placed["logits"] == [[1, 9, 9, 2]] * 8
+    assert placed["kernel"] == [[1, 1, 16, 8]] * 8
+
+
+def test_as_many_devices_as_divide_the_batch(placed: Mapping[str, Any]) -> None:
+    assert placed["counts"] == {"1": 1, "4": 4, "8": 8, "12": 6, "20": 5}
