@@ -13,10 +13,15 @@ from pathlib import Path
 from experiments.datasets import Dataset
 from psft_jax.errors import check_fields
 from psft_jax.model.config import PNetConfig
+from psft_jax.model.dropout import Masks
+from psft_jax.model.precision import Precision
 from psft_jax.scan import Task
 from psft_jax.tracking import TrackingConfig
 from psft_jax.training.base import TrainConfig
+from psft_jax.training.finetune import Execution
 from psft_jax.training.settings import FinetuneConfig
+
+GB = 10**9
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ class HardwareConfig:
         slices: where base training keeps its slices.
         slices_gb: what they may take in memory, in GB (10^9 bytes); loading and training need about four
             times as much in all.
+        features_gb: what fine-tuning may take to keep the trunk's features of patches that come again.
+        patients_at_once: patients that are fine-tuned together; 1 is best on a CPU.
     """
 
     platform: str | None = None
@@ -67,14 +74,23 @@ class HardwareConfig:
     devices: int | None = None
     slices: SlicesIn = SlicesIn.AUTO
     slices_gb: float = 4.0
+    features_gb: float = 2.0
+    patients_at_once: int = 1
 
     def __post_init__(self) -> None:
         valid = {
             "steps_per_dispatch": (self.steps_per_dispatch >= 1, "at least 1 (on a GPU about 25)"),
             "devices": (self.devices is None or self.devices >= 1, "at least 1, or null"),
             "slices_gb": (self.slices_gb > 0, "more than 0"),
+            "features_gb": (self.features_gb >= 0, "0 (keep none) or more"),
+            "patients_at_once": (self.patients_at_once >= 1, "at least 1"),
         }
         check_fields(self, valid, remedy="conf/hardware/ has the usual values.")
+
+    @property
+    def execution(self) -> Execution:
+        """How fine-tuning uses it."""
+        return Execution(self.steps_per_dispatch, int(self.features_gb * GB), self.devices)
 
 
 @dataclass(frozen=True)
@@ -154,6 +170,7 @@ class RunConfig:
         dataset: the cohort.
         tracking: Weights & Biases.
         hardware: where it runs.
+        precision: of the arithmetic of convolutions and matrix products.
         seed: of everything random but the phantoms, which have their own.
         out: folder of all runs.
         name: the run's folder under ``out/STAGE``; made of dataset, model and configuration without one.
@@ -164,6 +181,7 @@ class RunConfig:
     dataset: Dataset
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
+    precision: Precision = Precision.FLOAT32
     seed: int = 0
     out: str = "runs"
     name: str | None = None
@@ -194,6 +212,7 @@ class FinetuneRun(RunConfig):
         base: folder of a finished ``train_base`` run.
         finetune: the fine-tuning.
         monte_carlo_samples: dropout samples of the uncertainty (section 3.6); 0 for none.
+        monte_carlo_masks: what a dropout mask is drawn for.
         patients: only these test patients; all without one.
         outputs: also volumes, pictures and the tuned network of each patient, or results alone.
         sweep: the ablations that the run is part of, for W&B.
@@ -202,6 +221,7 @@ class FinetuneRun(RunConfig):
     base: str
     finetune: TuneConfig
     monte_carlo_samples: int = 25
+    monte_carlo_masks: Masks = Masks.ELEMENTWISE
     patients: tuple[str, ...] = ()
     outputs: Outputs = Outputs.FULL
     sweep: tuple[str, ...] = ()
@@ -240,6 +260,7 @@ class DemoRun(RunConfig):
     train: TrainConfig
     finetune: TuneConfig
     monte_carlo_samples: int = 25
+    monte_carlo_masks: Masks = Masks.ELEMENTWISE
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -26,6 +26,7 @@ def main(config: DemoRun) -> None:
             base=str(base),
             finetune=config.finetune,
             monte_carlo_samples=config.monte_carlo_samples,
+            monte_carlo_masks=config.monte_carlo_masks,
         )
     )
     logger.info("open %s", tuned / finetune.REPORT)

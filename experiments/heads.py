@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 
-from experiments.config import TaskConfig, TuneConfig, TunedOn
+from experiments.config import HardwareConfig, TaskConfig, TuneConfig, TunedOn
 from psft_jax.inference.postprocess import postprocess
 from psft_jax.inference.volume import predict
 from psft_jax.model.network import Network, Variables
+from psft_jax.model.precision import Precision
 from psft_jax.scan import Cohort, Mask, Patient, Scan, Visit, Volume
-from psft_jax.training.finetune import Tuned, finetune
+from psft_jax.training.finetune import Subject, Tuned, finetune, finetune_all
 from psft_jax.training.material import Annotated, BaseResult
 from psft_jax.training.saved import BaseRecord
 from psft_jax.training.settings import FinetuneConfig
@@ -30,17 +31,21 @@ class Start:
         base: its variables.
         cohort: the patients.
         task: what is asked of the network.
+        precision: of the arithmetic.
+        hardware: where it runs.
     """
 
     record: BaseRecord
     base: Variables
     cohort: Cohort
     task: TaskConfig
+    precision: Precision
+    hardware: HardwareConfig
 
     @cached_property
     def network(self) -> Network:
         """The architecture of the base CNN."""
-        return self.record.network
+        return replace(self.record.network, precision=self.precision)
 
     def found(self, probability: Volume, scan: Scan, threshold: float | None = None) -> Mask:
         """The lesions in a probability map, at the task's threshold or another."""
@@ -120,6 +125,29 @@ class Heads:
             for tune in tunes
         ]
 
+    def train_together(self, patients: Sequence[Patient], tunes: Sequence[TuneConfig], seed: int) -> None:
+        """Train what several patients will ask for, on their own baselines, in one pass.
+
+        Args:
+            patients: test patients.
+            tunes: the settings of the runs.
+            seed: of the patches and the dropout.
+
+        Raises:
+            InputError: one of the patients cannot be tuned to; nothing is kept.
+        """
+        whose = (TunedOn.OWN, TunedOn.OTHER)  # the control of one patient is another's own
+        settings = list(dict.fromkeys(tune.settings for tune in tunes if tune.tuned_on in whose))
+        if not settings:
+            return
+        subjects = [Subject(p.subject, self._annotated([p.baseline], settings)) for p in patients]
+        start = self._start
+        found = finetune_all(
+            start.network, start.base, subjects, settings, seed=seed, execution=start.hardware.execution
+        )
+        for subject, tuned in zip(subjects, found, strict=True):
+            self._tuned |= {(subject.name, seed, one): t for one, t in zip(settings, tuned, strict=True)}
+
     def _annotated(self, visits: Sequence[Visit], settings: Sequence[FinetuneConfig]) -> list[Annotated]:
         with_result = any(one.needs_result for one in settings)
         return [self._start.annotated(visit, with_result=with_result) for visit in visits]
@@ -135,5 +163,8 @@ class Heads:
         missing = [one for one in dict.fromkeys(settings) if (name, seed, one) not in self._tuned]
         if missing:
             start = self._start
-            tuned = finetune(start.network, start.base, name, material(missing), missing, seed=seed)
+            tuned = finetune(
+                start.network, start.base, name, material(missing), missing,
+                seed=seed, execution=start.hardware.execution,
+            )  # fmt: skip
             self._tuned |= {(name, seed, one): t for one, t in zip(missing, tuned, strict=True)}

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.config import FinetuneRun, RunConfig
 from experiments.parsing import config_hash, parse, plain, run_folder
+from psft_jax.allocator import keep_pages
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path, refused_by_disk
 from psft_jax.scan import Cohort
@@ -89,6 +90,7 @@ def command(kind: type[RunConfig]) -> Callable[[Callable[[Any], None]], Callable
         def run(composed: DictConfig) -> None:
             with failing_alone() if _is_multirun() else errors_as_sentences():
                 config = parse(_without_hydra(composed), kind)
+                keep_pages()
                 _use_platform(config.hardware.platform)
                 with refused_by_disk(config.out):
                     task(_grouped(config))

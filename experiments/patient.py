@@ -34,6 +34,7 @@ from psft_jax.evaluation.threshold import best_threshold
 from psft_jax.evaluation.uncertainty import sd_against_error
 from psft_jax.files import atomic_path
 from psft_jax.inference.volume import Prediction, predict
+from psft_jax.model.dropout import Masks
 from psft_jax.objects import match
 from psft_jax.reporting.figures import save_figure
 from psft_jax.reporting.objects_figure import objects_figure
@@ -92,12 +93,12 @@ def quantify(jobs: Sequence[Job], patient: Patient, start: Start, heads: Heads) 
     baseline = start.annotated(patient.baseline, with_result=needs_result)
     follow_up = patient.follow_up.load()
     tuned = heads.of(patient, baseline, tunes, seed)
-    by_samples: dict[int, list[int]] = defaultdict(list)
+    by_sampling: dict[tuple[int, Masks], list[int]] = defaultdict(list)
     for place, job in enumerate(jobs):
-        by_samples[job.config.monte_carlo_samples].append(place)
-    for samples, places in by_samples.items():
+        by_sampling[job.config.monte_carlo_samples, job.config.monte_carlo_masks].append(place)
+    for (samples, masks), places in by_sampling.items():
         networks = [start.base, *(tuned[place].variables for place in places)]
-        base, *found = predict(start.network, networks, follow_up, samples=samples, seed=seed)
+        base, *found = predict(start.network, networks, follow_up, samples=samples, masks=masks, seed=seed)
         before = outcome(base, follow_up, start, BASE, seed)
         for place, prediction in zip(places, found, strict=True):
             threshold = tuned_threshold(tunes[place], tuned[place], baseline.scan, start)

@@ -78,22 +78,45 @@ def inputs_of(config: FinetuneRun) -> tuple[Start, tuple[Patient, ...]]:
     record, base = load_base(Path(config.base))
     cohort = load_cohort(config.dataset)
     record.check_fits(cohort, config.task.kind)
-    return Start(record, base, cohort, config.task), chosen_patients(cohort, config.patients)
+    start = Start(record, base, cohort, config.task, config.precision, config.hardware)
+    return start, chosen_patients(cohort, config.patients)
 
 
 def _quantify_all(jobs: Sequence[Job], patients: Sequence[Patient], start: Start) -> Failures:
     """Every patient in every run; what fails, fails alone."""
     heads = Heads(start)
     failures: Failures = {}
-    seeds = dict.fromkeys(job.config.seed for job in jobs)
-    cases = [(patient, seed) for patient in patients for seed in seeds]
-    with tqdm(cases, desc="patients", unit="patient", disable=len(cases) < 2) as bar:
-        for patient, seed in bar:
-            of_seed = [job for job in jobs if job.config.seed == seed]
-            todo = [job for job in of_seed if not (job.home(patient.subject) / RESULTS.file).exists()]
-            logger.info("%s, seed %d: %d of %d runs to do", patient.subject, seed, len(todo), len(of_seed))
-            failures |= _quantify(todo, patient, start, heads)
+    seeds = list(dict.fromkeys(job.config.seed for job in jobs))
+    size = start.hardware.patients_at_once
+    groups = [patients[first : first + size] for first in range(0, len(patients), size)]
+    total = len(patients) * len(seeds)
+    with tqdm(total=total, desc="patients", unit="patient", disable=total < 2) as bar:
+        for group, seed in [(group, seed) for group in groups for seed in seeds]:
+            todo = [(patient, _todo(jobs, patient, seed)) for patient in group]
+            _train_together(todo, seed, heads)
+            for patient, missing in todo:
+                logger.info("%s, seed %d: %d runs to do", patient.subject, seed, len(missing))
+                failures |= _quantify(missing, patient, start, heads)
+                bar.update()
     return failures
+
+
+def _todo(jobs: Sequence[Job], patient: Patient, seed: int) -> list[Job]:
+    """The runs of a seed in which a patient is missing."""
+    done = {job.folder for job in jobs if (job.home(patient.subject) / RESULTS.file).exists()}
+    return [job for job in jobs if job.config.seed == seed and job.folder not in done]
+
+
+def _train_together(todo: Sequence[tuple[Patient, Sequence[Job]]], seed: int, heads: Heads) -> None:
+    """The heads of several patients in one pass; who cannot be tuned to shows later, one by one."""
+    waiting = [patient for patient, jobs in todo if jobs]
+    tunes = [job.config.finetune for _, jobs in todo for job in jobs]
+    if len(waiting) < 2:
+        return
+    try:
+        heads.train_together(waiting, tunes, seed)
+    except InputError as error:
+        logger.warning("%d patients cannot be tuned to together, so one by one: %s", len(waiting), error)
 
 
 def _quantify(jobs: Sequence[Job], patient: Patient, start: Start, heads: Heads) -> Failures:

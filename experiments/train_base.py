@@ -53,7 +53,7 @@ def run(config: TrainBaseRun) -> Path:
 def _train(config: TrainBaseRun, cohort: Cohort, folder: Path, mesh: Mesh) -> None:
     shelf = folder / SLICES
     slices = training_slices(cohort, config.hardware, shelf)
-    network = Network(config.model.pnet, cohort.channels)
+    network = Network(config.model.pnet, cohort.channels, config.precision)
     logger.info(
         "%s (%s): %d lesion slices of %d training patients; %s with %d parameters, receptive field %d pixels",
         cohort.name, cohort.provenance.value, len(slices), len(cohort.training),

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from experiments.config import HardwareConfig, SlicesIn
+from experiments.config import GB, HardwareConfig, SlicesIn
 from psft_jax.errors import InputError
 from psft_jax.sampling.slices import Slices, frame_of, lesion_slices, slices_of, stack
 from psft_jax.sampling.stored import StoredScan, StoredSlices, gathered, store, stored
 from psft_jax.scan import Cohort, Visit
-
-GB = 10**9
 
 logger = logging.getLogger(__name__)
 

@@ -8,18 +8,21 @@ of a patient gives does not depend on its company.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from jax import numpy as jnp
+from jax.sharding import Mesh, Sharding
 from jaxtyping import Float
 from tqdm import tqdm
 
 from psft_jax import rng
+from psft_jax.devices import data_mesh, split
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
@@ -30,6 +33,9 @@ from psft_jax.training.features import FeatureKeeper, plan_features
 from psft_jax.training.material import Annotated, tuning_slices
 from psft_jax.training.settings import FinetuneConfig
 from psft_jax.training.steps import State, kind_of, start, take_steps
+
+Iterations = dict[FinetuneConfig, frozenset[int]]
+"""Settings, and after how many iterations each is asked for."""
 
 
 class Subject(NamedTuple):
@@ -59,10 +65,17 @@ class Execution:
         steps_per_dispatch: steps in one call to the device. XLA compiles a loop of steps well for a GPU and
             badly for a CPU, hence 1.
         feature_bytes: memory that kept features may take.
+        devices: that may share the patients, each an equal part; none for all there are.
     """
 
     steps_per_dispatch: int = 1
-    feature_bytes: int = 2 * 2**30
+    feature_bytes: int = 2 * 10**9
+    devices: int | None = 1
+
+    def mesh(self, patients: int) -> Mesh:
+        """As many devices as may be and as divide the patients."""
+        most = jax.device_count() if self.devices is None else min(self.devices, jax.device_count())
+        return data_mesh(max(count for count in range(1, most + 1) if patients % count == 0))
 
 
 def finetune(
@@ -113,17 +126,25 @@ def finetune_all(
     for subject in subjects:
         for scan, _ in subject.scans:
             network.check_channels(scan)
-    groups: dict[tuple[PatchConfig, SliceSelection], dict[FinetuneConfig, frozenset[int]]] = defaultdict(dict)
+    groups: dict[tuple[PatchConfig, SliceSelection, bool], Iterations] = defaultdict(dict)
     for variant in variants:
-        group, setting = groups[variant.patches, variant.slices], replace(variant, iterations=0)
+        group = groups[variant.patches, variant.slices, variant.scope.trains_trunk]
+        setting = replace(variant, iterations=0)
         group[setting] = group.get(setting, frozenset()) | {variant.iterations}
+    # Whole networks have no trunk in common, so their patients have nothing to share.
+    tasks = [
+        (part, group)
+        for (*_, whole), group in groups.items()
+        for part in ([[subject] for subject in subjects] if whole else [subjects])
+    ]
 
-    tuned: dict[FinetuneConfig, list[Tuned]] = {}
-    total = sum(max(map(max, group.values())) for group in groups.values())
+    tuned: dict[FinetuneConfig, list[Tuned]] = defaultdict(list)
+    total = sum(max(map(max, group.values())) for _, group in tasks)
     name = subjects[0].name if len(subjects) == 1 else f"{len(subjects)} patients"
     with tqdm(total=total, desc=f"fine-tuning {name}", unit="it", leave=False) as bar:
-        for group in groups.values():
-            tuned |= _train_group(network, base, subjects, group, seed, execution, bar)
+        for part, group in tasks:
+            for variant, found in _train_group(network, base, part, group, seed, execution, bar).items():
+                tuned[variant] += found
     return [[tuned[variant][place] for variant in variants] for place in range(len(subjects))]
 
 
@@ -138,15 +159,17 @@ class _Group:
     drawn: Minibatches
     keeper: FeatureKeeper
     subjects: Sequence[Subject]
+    mesh: Mesh
 
     def take(self, runs: Sequence[_Run], calls: Sequence[tuple[int, slice]], bar: tqdm[Any]) -> None:
         """Take the steps of some calls to the device in some of the runs."""
         stacks = _stacks(runs)
+        by_patient = self._placed(split(self.mesh, axis=1))
         described = [kind_of([run.setting for run in stack]) for stack in stacks]
         kinds, numbers = tuple(kind for kind, _ in described), tuple(own for _, own in described)
-        states = tuple(_stacked([run.state for run in stack]) for stack in stacks)
+        states = by_patient(tuple(_stacked([run.state for run in stack]) for stack in stacks))
         for number, steps in calls:
-            drawn = self.drawn.of(steps)._replace(slots=self.keeper.slots(number))
+            drawn = by_patient(self.drawn.of(steps)._replace(slots=self.keeper.slots(number)))
             states, losses = take_steps(
                 self.network, self.config, kinds, self.base, self.keeper.trunk,
                 states, numbers, self.pool, self.keeper.bank, drawn,
@@ -159,6 +182,10 @@ class _Group:
         for stack, state in zip(stacks, states, strict=True):
             for place, run in enumerate(stack):
                 run.state = _part(state, place)
+
+    def _placed(self, sharding: Sharding) -> Callable[[Any], Any]:
+        """Divides arrays among the devices, if there are several."""
+        return partial(jax.device_put, device=sharding) if self.mesh.size > 1 else lambda tree: tree
 
     def _check(self, losses: Float[np.ndarray, "n p"], first: int) -> None:
         bad = np.argwhere(~np.isfinite(losses))
@@ -196,7 +223,7 @@ def _train_group(
     network: Network,
     base: Variables,
     subjects: Sequence[Subject],
-    iterations: Mapping[FinetuneConfig, frozenset[int]],
+    iterations: Iterations,
     seed: int,
     execution: Execution,
     bar: tqdm[Any],
@@ -210,11 +237,12 @@ def _train_group(
     drawn = draw_all(patches, keys, config, steps=stops[-1])
     calls = list(enumerate(_calls(stops, execution.steps_per_dispatch)))
     plan = None
-    if not all(setting.scope.trains_trunk for setting in settings):
+    if not settings[0].scope.trains_trunk:
         steps = [call for _, call in calls]
         plan = plan_features(network, config, drawn.draws, steps, budget_bytes=execution.feature_bytes)
     keeper = FeatureKeeper(network, network.fold(base), patches.pool, config, plan)
-    group = _Group(network, base, config, patches.pool, drawn, keeper, subjects)
+    mesh = execution.mesh(len(subjects))
+    group = _Group(network, base, config, patches.pool, drawn, keeper, subjects, mesh)
 
     runs = [
         _Run(setting, counts, _stacked([start(base, setting)] * len(subjects)))

@@ -16,7 +16,7 @@ from psft_jax.model.folded import FoldedTrunk
 from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
 from psft_jax.model.network import Network, Tree, Variables
 from psft_jax.sampling.patches import Batch, PatchConfig, Pool, extract
-from psft_jax.training.drawing import Minibatches
+from psft_jax.training.drawing import HostOrDevice, Minibatches
 from psft_jax.training.features import Bank
 from psft_jax.training.losses import weighted_cross_entropy
 from psft_jax.training.settings import FinetuneConfig
@@ -97,7 +97,7 @@ def take_steps(
     Args:
         network: the architecture.
         patches: how patches are cut.
-        kinds: what the runs of each stack have in common.
+        kinds: what the runs of each stack have in common; all train heads, or all whole networks.
         base: the base CNN.
         trunk: its trunk, folded.
         states: of each stack, (runs, patients, ...); their memory is taken over.
@@ -113,9 +113,9 @@ def take_steps(
     def step(states: tuple[State, ...], drawn: Minibatches) -> Any:
         chosen = drawn.draws
         batch = _by_patient(extract(pool, jax.tree.map(jnp.ravel, chosen), patches), chosen.patch.shape)
-        dropout_keys = jax.random.wrap_key_data(drawn.dropout_keys, impl=rng.IMPLEMENTATION)
+        dropout_keys = jax.random.wrap_key_data(jnp.asarray(drawn.dropout_keys), impl=rng.IMPLEMENTATION)
         features = None
-        if any(not kind.scope.trains_trunk for kind in kinds):
+        if not kinds[0].scope.trains_trunk:
             features = _features(network, trunk, bank, batch, drawn.slots)
         updated = [
             _update_stack(network, kind, base, state, own, batch, features, dropout_keys)
@@ -134,12 +134,12 @@ def _by_patient(batch: Batch, shape: tuple[int, ...]) -> Batch:
 
 
 def _features(
-    network: Network, trunk: FoldedTrunk, bank: Bank | None, batch: Batch, slots: Array | None
+    network: Network, trunk: FoldedTrunk, bank: Bank | None, batch: Batch, slots: HostOrDevice | None
 ) -> Float[Array, "p n f"]:
     """Features of each patient's pixels: looked up, or one trunk pass for all patients."""
     patients = batch.lesion.shape[0]
     if bank is not None and slots is not None:
-        return bank[slots].reshape(patients, -1, bank.shape[-1])
+        return bank[jnp.asarray(slots)].reshape(patients, -1, bank.shape[-1])
     images = jax.tree.map(lambda image: image.reshape(-1, *image.shape[2:]), batch.images)
     features = network.folded_trunk(trunk, images)
     return features.reshape(patients, -1, features.shape[-1])

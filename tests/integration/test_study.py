@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hydra import initialize_config_dir
 
@@ -199,9 +200,9 @@ def test_each_head_is_trained_once(trained: Trained, tmp_path: Path, monkeypatch
     seen: list[tuple[str, int]] = []
     whole = heads.finetune
 
-    def counted(network, base, name, scans, variants, *, seed):  # type: ignore[no-untyped-def]
+    def counted(network, base, name, scans, variants, **how):  # type: ignore[no-untyped-def]
         seen.extend((name, hash(variant)) for variant in variants)
-        return whole(network, base, name, scans, variants, seed=seed)
+        return whole(network, base, name, scans, variants, **how)
 
     monkeypatch.setattr(heads, "finetune", counted)
     jobs = [job for job in chosen(dataset, tmp_path, base) if job.seed == 0]
@@ -209,6 +210,33 @@ def test_each_head_is_trained_once(trained: Trained, tmp_path: Path, monkeypatch
     assert len(seen) == len(set(seen))
     own = {job.finetune.settings for job in jobs if job.finetune.tuned_on in (TunedOn.OWN, TunedOn.OTHER)}
     assert len(seen) == 2 * len(own) + 1  # two patients, and the training patients
+
+
+def test_patients_tuned_together_give_the_numbers_of_each_alone(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two patients in one call, and none left for a call of its own but the training patients' control."""
+    dataset, _, base = trained
+    jobs = [job for job in chosen(dataset, tmp_path / "alone", base) if job.seed == 0]
+    alone = runs.run_all(jobs)
+    called: list[str] = []
+    whole = heads.finetune
+
+    def counted(network, base, name, *rest, **how):  # type: ignore[no-untyped-def]
+        called.append(name)
+        return whole(network, base, name, *rest, **how)
+
+    monkeypatch.setattr(heads, "finetune", counted)
+    both = [
+        replace(job, out=str(tmp_path / "both"), hardware=replace(job.hardware, patients_at_once=2))
+        for job in jobs
+    ]
+    together = runs.run_all(both)
+    assert called == [heads.TRAINING_PATIENTS]
+    assert [folder.name for folder in together] == [folder.name for folder in alone]
+    for one, other in zip(alone, together, strict=True):
+        numbers = [pd.read_csv(folder / "results.csv")["value"] for folder in (one, other)]
+        np.testing.assert_allclose(numbers[1], numbers[0], rtol=5e-3, atol=2e-3)
 
 
 def test_a_study_that_was_stopped_does_only_what_is_missing(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from jax.sharding import Mesh
 from psft_jax import rng
 from psft_jax.devices import data_mesh, device_count, split, whole
 from psft_jax.model.config import PNetConfig
+from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network
 from psft_jax.sampling.patches import PatchConfig, gather, make_pool
 from psft_jax.sampling.positions import grid_centres
@@ -29,6 +31,9 @@ from psft_jax.training.base import TrainConfig, train_base
 from psft_jax.training.base_feed import PatchPlaces
 from psft_jax.training.base_steps import TrainState, adam, draws_of, minibatch
 from psft_jax.training.checkpoints import TrainingCheckpoints
+from psft_jax.training.finetune import Execution, Subject, finetune_all
+from psft_jax.training.material import Annotated
+from psft_jax.training.settings import FinetuneConfig
 
 NETWORK = Network(PNetConfig(dilations=((1,), (2,)), width=4, head_width=8), (1, 2))
 CONFIG = TrainConfig(
@@ -102,6 +107,23 @@ def placed(slices: Slices, mesh: Mesh) -> dict[str, Any]:
     }
 
 
+def tuned() -> dict[str, Any]:
+    """Eight patients tuned on one device and on eight: a head with kept features, and a whole network."""
+    scans = [replace(a_scan(), subject=f"P{n}") for n in range(8)]
+    subjects = [Subject(scan.subject, [Annotated(scan)]) for scan in scans]
+    banked = PatchConfig(size=9, batch=2, angle_bank=2)
+    head = FinetuneConfig(iterations=3, learning_rate=0.01, patches=banked)
+    variants = [head, replace(head, scope=Scope.ALL, patches=PatchConfig(size=9, batch=2))]
+    base = NETWORK.init(rng.key(0))
+    found = {}
+    for count in (1, 8):
+        execution = Execution(devices=count)
+        all_tuned = finetune_all(NETWORK, base, subjects, variants, seed=0, execution=execution)
+        found[str(count)] = [[one.losses.tolist() for one in of_patient] for of_patient in all_tuned]
+    meshes = [Execution(devices=None).mesh(patients).size for patients in (1, 8, 12)]
+    return {"losses": found, "meshes": meshes}
+
+
 def main(out: Path) -> None:
     """Everything that the test looks at."""
     one, eight = data_mesh(1), data_mesh(8)
@@ -116,6 +138,7 @@ def main(out: Path) -> None:
     except PowerCutError:
         np.savez(out / "moved.npz", **train(slices, one, out / "moved"))
     counts = {str(items): device_count(None, items, what="patches") for items in (1, 4, 8, 12, 20)}
+    (out / "tuned.json").write_text(json.dumps(tuned()))
     (out / "placed.json").write_text(json.dumps({**placed(slices, eight), "counts": counts}))
 
 

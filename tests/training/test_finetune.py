@@ -234,7 +234,7 @@ def test_the_optimiser_holds_moments_for_what_trains_alone(
 def test_kept_features_change_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
     """Ten patches at two angles, drawn twenty times. A variant that cuts other patches runs by itself.
 
-    Kept in float32; in bfloat16, where the budget is smaller; some dropped and computed again; and none.
+    Kept in float32; in bfloat16, some dropped and computed again, where the budget is smaller; and not kept.
     """
     banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=2))
     entry = 81 * 16 * 4
@@ -243,11 +243,9 @@ def test_kept_features_change_nothing(tune: Callable[..., list[Tuned]], settings
     assert (kept.losses[:5] != other.losses).all()
     (anew,) = tune(banked, execution=Execution(feature_bytes=0))
     close(kept, anew)
-    (rounded,) = tune(banked, execution=Execution(feature_bytes=12 * entry))
     (streamed,) = tune(banked, execution=Execution(feature_bytes=2 * entry))
-    np.testing.assert_allclose(rounded.losses, streamed.losses, rtol=1e-3)
-    np.testing.assert_allclose(rounded.losses, anew.losses, rtol=5e-3)
-    assert (rounded.losses != anew.losses).any()
+    np.testing.assert_allclose(streamed.losses, anew.losses, rtol=5e-3)
+    assert (streamed.losses != anew.losses).any()
 
 
 def test_seed_and_patient_draw_the_patches(

@@ -1,4 +1,4 @@
-"""Base training on eight devices is base training on one."""
+"""Training on eight devices is training on one: of the base CNN, and of heads for eight patients."""
 
 from __future__ import annotations
 
@@ -75,3 +75,12 @@ def test_each_device_holds_its_patches_and_all_parameters(placed: Mapping[str, A
 
 def test_as_many_devices_as_divide_the_batch(placed: Mapping[str, Any]) -> None:
     assert placed["counts"] == {"1": 1, "4": 4, "8": 8, "12": 6, "20": 5}
+
+
+def test_eight_patients_are_tuned_alike_on_one_device_and_on_eight(folder: Path) -> None:
+    tuned = json.loads((folder / "tuned.json").read_text())
+    one, eight = (np.array(tuned["losses"][count]) for count in ("1", "8"))
+    assert one.shape == (8, 2, 3)  # patients, variants, iterations
+    np.testing.assert_allclose(eight, one, rtol=2e-3)
+    assert len(np.unique(one[:, 0, 0])) == 8
+    assert tuned["meshes"] == [1, 8, 6]
