@@ -22,6 +22,8 @@ from psft_jax.training.finetune import Execution
 from psft_jax.training.settings import FinetuneConfig
 
 GB = 10**9
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+"""Base CNNs that come with the project, in a folder for each task."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,8 @@ class FinetuneRun(RunConfig):
     """``python -m experiments.finetune``.
 
     Args:
-        base: folder of a finished ``train_base`` run.
+        base: folder of a finished ``train_base`` run, or ``pretrained`` for the one that comes with the
+            project.
         finetune: the fine-tuning.
         monte_carlo_samples: dropout samples of the uncertainty (section 3.6); 0 for none.
         monte_carlo_masks: what a dropout mask is drawn for.
@@ -229,6 +232,11 @@ class FinetuneRun(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_samples(self)
+
+    @property
+    def base_folder(self) -> Path:
+        """Where the base CNN lies."""
+        return PRETRAINED / self.task.kind if self.base == "pretrained" else Path(self.base)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ def config_hash(config: RunConfig) -> str:
     """
     values = {key: value for key, value in plain(config).items() if key not in NOT_HASHED}
     if isinstance(config, FinetuneRun):
-        record = Path(config.base) / RECORD
+        record = config.base_folder / RECORD
         values["base"] = json.loads(record.read_bytes())["sha256"] if record.is_file() else config.base
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -75,7 +75,7 @@ def inputs_of(config: FinetuneRun) -> tuple[Start, tuple[Patient, ...]]:
     Raises:
         InputError: there is no such base CNN or patient, or the base CNN does not fit the cohort.
     """
-    record, base = load_base(Path(config.base))
+    record, base = load_base(config.base_folder)
     cohort = load_cohort(config.dataset)
     record.check_fits(cohort, config.task.kind)
     start = Start(record, base, cohort, config.task, config.precision, config.hardware)
