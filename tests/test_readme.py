@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
+from experiments.inspect import InspectRun
 from tests.integration.commands import composed
 
 ROOT = Path(__file__).parents[1]
@@ -20,6 +21,7 @@ KINDS: dict[str, type[RunConfig]] = {
     "finetune": FinetuneRun,
     "study": StudyRun,
     "demo": DemoRun,
+    "inspect": InspectRun,
 }
 
 

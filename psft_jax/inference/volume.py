@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,12 +21,14 @@ from tqdm import tqdm
 from psft_jax import rng
 from psft_jax.inference.heads import Heads
 from psft_jax.model.dropout import Masks
-from psft_jax.model.folded import FoldedTrunk
+from psft_jax.model.folded import FoldedTrunk, Margins
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan, Volume
 
 FEATURE_BYTES = 256 * 2**20
 """Memory that the trunk's features of one batch of slices may take; a slice at least is done at once."""
+ROUND = 16
+"""The organ's box begins and ends at multiples of this many pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,9 +57,9 @@ def predict(
 ) -> list[Prediction]:
     """Lesion probability of every organ voxel.
 
-    The slices are cropped to the organ's box and a margin of half the receptive field, so what is predicted
-    inside the organ is what the whole slice would give. Memory is bounded by ``FEATURE_BYTES``, whatever the
-    number of samples.
+    Of each slice only the organ's box is predicted, from what the network sees of it: half the receptive
+    field around. So what is predicted inside the organ is what the whole slice would give. Memory is bounded
+    by ``FEATURE_BYTES``, whatever the number of samples.
 
     Args:
         network: the architecture.
@@ -74,7 +77,11 @@ def predict(
     """
     network.check_channels(scan)
     maps = np.zeros((len(variants), 3, *scan.shape), dtype=np.float32)
-    rows, columns = _crop(scan, network.config.receptive_field // 2)
+    rows, columns, margins = _crop(scan, network.config.receptive_field // 2)
+    seen = (
+        slice(rows.start - margins.top, rows.stop + margins.bottom),
+        slice(columns.start - margins.left, columns.stop + margins.right),
+    )
     slices = np.flatnonzero(scan.organ.any(axis=(1, 2)))
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
     feature = network.config.fused_channels * jnp.dtype(network.precision.dtype).itemsize
@@ -90,9 +97,9 @@ def predict(
         for start in range(0, len(slices), batch):
             zs = slices[start : start + batch]
             padded = np.pad(zs, (0, min(batch, len(slices)) - len(zs)), mode="edge")
-            first, second = (jnp.asarray(s[padded, rows, columns]) for s in scan.sequences)
+            first, second = (jnp.asarray(s[(padded, *seen)]) for s in scan.sequences)
             for members, trunk, heads in groups:
-                features = _trunk(network, trunk, (first, second))
+                features = _trunk(network, trunk, (first, second), margins)
                 for position, z in enumerate(zs):
                     inside = scan.organ[z, rows, columns]
                     found = heads.slice(features[position], inside, int(z))
@@ -111,19 +118,39 @@ def _by_trunk(variants: Sequence[Variables]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _crop(scan: Scan, margin: int) -> tuple[slice, slice]:
-    """Rows and columns of the organ's box with a margin, inside the slice."""
-    _, rows, columns = scan.organ_box
-    _, height, width = scan.shape
-    return (
-        slice(max(0, rows.start - margin), min(height, rows.stop + margin)),
-        slice(max(0, columns.start - margin), min(width, columns.stop + margin)),
-    )
+class _Crop(NamedTuple):
+    """What is looked at of every slice: the organ's box, and the margin that the network sees around it."""
+
+    rows: slice
+    columns: slice
+    margins: Margins
 
 
-@partial(jax.jit, static_argnames="network")
+def _crop(scan: Scan, reach: int) -> _Crop:
+    """The organ's box, rounded so that patients of like size share a compiled program, and its margins.
+
+    Args:
+        scan: with its organ.
+        reach: half the receptive field.
+    """
+    _, *box = scan.organ_box
+    _, *size = scan.shape
+    sides: list[int] = []
+    regions = []
+    for extent, length in zip(box, size, strict=True):
+        start = extent.start // ROUND * ROUND
+        stop = min(length, -(-extent.stop // ROUND) * ROUND)
+        regions.append(slice(start, stop))
+        sides += [min(reach, start), min(reach, length - stop)]
+    return _Crop(regions[0], regions[1], Margins(*sides))
+
+
+@partial(jax.jit, static_argnames=("network", "margins"))
 def _trunk(
-    network: Network, trunk: FoldedTrunk, images: tuple[Float[Array, "b y x c0"], Float[Array, "b y x c1"]]
-) -> Float[Array, "b yx f"]:
-    features = network.folded_trunk(trunk, images)
+    network: Network,
+    trunk: FoldedTrunk,
+    images: tuple[Float[Array, "b y x c0"], Float[Array, "b y x c1"]],
+    margins: Margins,
+) -> Float[Array, "b y2x2 f"]:
+    features = network.folded_trunk(trunk, images, margins)
     return features.reshape(features.shape[0], -1, features.shape[-1])

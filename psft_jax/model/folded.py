@@ -56,29 +56,66 @@ def _folded(conv: Tree, norm: Tree, stats: Tree, config: PNetConfig) -> Folded:
     return Folded(conv["kernel"] * scale, (conv["bias"] - stats["mean"]) * scale + norm["bias"])
 
 
+class Margins(NamedTuple):
+    """Pixels of an image around the region whose features are wanted; where they are fewer than half the
+    receptive field, the slice ends there."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+
+NO_MARGINS = Margins(0, 0, 0, 0)
+"""The features of the whole image are wanted."""
+
+
 def apply_folded(
-    trunk: FoldedTrunk, images: Images, config: PNetConfig, precision: Precision
-) -> Float[Array, "b y x f"]:
-    """The fused feature maps: what the trunk gives on its running averages.
+    trunk: FoldedTrunk,
+    images: Images,
+    config: PNetConfig,
+    precision: Precision,
+    margins: Margins = NO_MARGINS,
+) -> Float[Array, "b y2 x2 f"]:
+    """The fused feature maps of a region: what the trunk gives there on its running averages.
+
+    Each layer computes no more than the layers after it will look at.
 
     Args:
         trunk: of ``fold``.
         images: the two sequences, (B, Y, X, C) each.
         config: the architecture.
         precision: of the arithmetic and of the features.
+        margins: what of the images lies around the region.
     """
     taps = []
     for pathway, image in zip(("pathway1", "pathway2"), images, strict=True):
         x = image.astype(precision.dtype)
+        ahead = config.receptive_field // 2
+        x = _within(x, margins, Margins(*(min(ahead, margin) for margin in margins)))
         for name, dilation, tapped in layers(config):
             kernel, bias = jax.tree.map(lambda leaf: leaf.astype(precision.dtype), trunk[pathway][name])
+            here, ahead = ahead, ahead - dilation
+            # Zeros stand for what lies beyond the slice; inside it, the image goes on.
+            top, bottom, left, right = (dilation - min(here, m) + min(ahead, m) for m in margins)
             x = lax.conv_general_dilated(
-                x, kernel, (1, 1), "SAME", rhs_dilation=(dilation, dilation), dimension_numbers=IMAGE_LAYOUT
+                x,
+                kernel,
+                (1, 1),
+                ((top, bottom), (left, right)),
+                rhs_dilation=(dilation, dilation),
+                dimension_numbers=IMAGE_LAYOUT,
             )
             x = nnx.relu(x + bias)
             if tapped:
-                taps.append(x)
+                taps.append(_within(x, Margins(*(min(ahead, margin) for margin in margins)), NO_MARGINS))
     return jnp.concatenate(taps, axis=-1)
+
+
+def _within(x: Float[Array, "b y x c"], margins: Margins, wanted: Margins) -> Float[Array, "b y2 x2 c"]:
+    """An image with smaller margins."""
+    top, bottom, left, right = (there - kept for there, kept in zip(margins, wanted, strict=True))
+    return x[:, top : x.shape[1] - bottom, left : x.shape[2] - right]
 
 
 class FoldedHead(NamedTuple):

@@ -16,7 +16,16 @@ from jaxtyping import Array, Float
 
 from psft_jax.errors import InputError
 from psft_jax.model.config import PNetConfig
-from psft_jax.model.folded import FoldedHead, FoldedTrunk, Tree, apply_folded, fold, fold_head
+from psft_jax.model.folded import (
+    NO_MARGINS,
+    FoldedHead,
+    FoldedTrunk,
+    Margins,
+    Tree,
+    apply_folded,
+    fold,
+    fold_head,
+)
 from psft_jax.model.pnet import DualPathwayPNet, Head, Images, Trunk
 from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
@@ -79,9 +88,17 @@ class Network:
         """The trunk with its batch normalisation folded into its convolutions; it can no longer train."""
         return fold(variables.params["trunk"], variables.batch_stats["trunk"], self.config)
 
-    def folded_trunk(self, trunk: FoldedTrunk, images: Images) -> Float[Array, "b y x f"]:
-        """The fused feature maps of a trunk that ``fold`` gave, in the network's precision."""
-        return apply_folded(trunk, images, self.config, self.precision)
+    def folded_trunk(
+        self, trunk: FoldedTrunk, images: Images, margins: Margins = NO_MARGINS
+    ) -> Float[Array, "b y2 x2 f"]:
+        """The fused feature maps of a trunk that ``fold`` gave, in the network's precision.
+
+        Args:
+            trunk: of ``fold``.
+            images: the two sequences, (B, Y, X, C) each.
+            margins: what of the images lies around the region whose features are wanted.
+        """
+        return apply_folded(trunk, images, self.config, self.precision, margins)
 
     def fold_head(self, variables: Variables) -> FoldedHead:
         """The head with its batch normalisation folded in; only the branch ``head`` is read."""

@@ -16,6 +16,7 @@ from psft_jax.errors import InputError
 from psft_jax.inference import heads, volume
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.dropout import Masks
+from psft_jax.model.folded import Margins
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan
 
@@ -88,8 +89,9 @@ def test_the_organ_is_as_on_the_whole_slice_and_the_rest_is_zero(
 def test_the_crop_leaves_a_margin_of_half_the_receptive_field(make_scan: Callable[..., Scan]) -> None:
     organ = np.zeros(SHAPE, bool)
     organ[0, 12:20, 30:33] = True
-    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 5) == (slice(7, 25), slice(25, 36))
-    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 60) == (slice(0, 40), slice(0, 36))
+    inside = (slice(0, 32), slice(16, 36))  # the box 12:20, 30:33 at multiples of 16, and inside the slice
+    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 5) == (*inside, Margins(0, 5, 5, 0))
+    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 60) == (*inside, Margins(0, 8, 16, 0))
 
 
 def test_variants_are_as_each_alone(
@@ -130,7 +132,7 @@ def test_batches_change_nothing(
     voxels_at_once: int,
 ) -> None:
     """Four slices hold organ; three at a time leave one over."""
-    rows, columns = volume._crop(scan, 3)
+    rows, columns, _ = volume._crop(scan, 3)
     area = (rows.stop - rows.start) * (columns.stop - columns.start)
     monkeypatch.setattr(volume, "FEATURE_BYTES", slices_at_once * area * 16 * 4)
     monkeypatch.setattr(heads, "voxels_per_call", lambda: voxels_at_once)

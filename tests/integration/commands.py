@@ -8,6 +8,7 @@ from typing import TypeVar
 from hydra import compose, initialize_config_dir
 
 from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
+from experiments.inspect import InspectRun
 from experiments.launch import register_resolvers
 from experiments.parsing import parse
 
@@ -17,6 +18,7 @@ NAMES: dict[type[RunConfig], str] = {
     FinetuneRun: "finetune",
     StudyRun: "study",
     DemoRun: "demo",
+    InspectRun: "inspect",
 }
 
 T = TypeVar("T", bound=RunConfig)

@@ -13,7 +13,7 @@ from jax import numpy as jnp
 from psft_jax import rng
 from psft_jax.model.config import PNetConfig, Taps
 from psft_jax.model.dropout import dropout
-from psft_jax.model.folded import FoldedHead, lesion_probability, thinned
+from psft_jax.model.folded import FoldedHead, Margins, lesion_probability, thinned
 from psft_jax.model.network import Network, Variables
 from psft_jax.model.precision import Precision
 
@@ -42,6 +42,29 @@ def test_the_folded_trunk_is_the_trunk(scrambled: Scramble, taps: Taps) -> None:
     expected, _ = network.trunk(variables, images())
     found = network.folded_trunk(network.fold(variables), images())
     assert np.ptp(expected) > 1
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("taps", list(Taps))
+@pytest.mark.parametrize(
+    ("rows", "columns"), [((0, 15), (0, 13)), ((3, 6), (0, 2)), ((1, 9), (4, 12)), ((7, 8), (5, 6))]
+)
+def test_the_features_of_a_region_are_those_of_the_whole_slice(
+    scrambled: Scramble, taps: Taps, rows: tuple[int, int], columns: tuple[int, int]
+) -> None:
+    """A receptive field of 13 or 19 pixels in a slice of 15 x 13: some margins end with the slice."""
+    network = Network(PNetConfig(dilations=((1, 2), (1, 2, 3)), width=3, head_width=5, taps=taps), (1, 2))
+    variables = scrambled(network, 3)
+    expected = network.trunk(variables, images())[0][:, slice(*rows), slice(*columns)]
+    reach = network.config.receptive_field // 2
+    top, left = min(reach, rows[0]), min(reach, columns[0])
+    bottom, right = min(reach, 15 - rows[1]), min(reach, 13 - columns[1])
+    first, second = (
+        image[:, rows[0] - top : rows[1] + bottom, columns[0] - left : columns[1] + right]
+        for image in images()
+    )
+    margins = Margins(top, bottom, left, right)
+    found = network.folded_trunk(network.fold(variables), (first, second), margins)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
