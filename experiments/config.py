@@ -17,7 +17,7 @@ from psft_jax.model.dropout import Masks
 from psft_jax.model.precision import Precision
 from psft_jax.scan import Task
 from psft_jax.tracking import TrackingConfig
-from psft_jax.training.base import TrainConfig
+from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.finetune import Execution
 from psft_jax.training.settings import FinetuneConfig
 

@@ -16,6 +16,15 @@ from psft_jax.errors import InputError
 AXIS = "data"
 
 
+def most_that_divide(items: int, at_most: int) -> int:
+    """The largest number up to ``at_most`` that splits ``items`` evenly.
+
+    >>> most_that_divide(12, 8)
+    6
+    """
+    return max(count for count in range(1, at_most + 1) if items % count == 0)
+
+
 def device_count(wanted: int | None, items: int, *, what: str) -> int:
     """How many devices split ``items`` evenly.
 
@@ -29,7 +38,7 @@ def device_count(wanted: int | None, items: int, *, what: str) -> int:
     """
     there = jax.device_count()
     if wanted is None:
-        return max(count for count in range(1, there + 1) if items % count == 0)
+        return most_that_divide(items, there)
     if wanted > there:
         raise InputError(
             "hardware.devices",

@@ -65,6 +65,10 @@ class Margins(NamedTuple):
     left: int
     right: int
 
+    def up_to(self, pixels: int) -> Margins:
+        """Those that a layer looks at which sees so many pixels around."""
+        return Margins(*(min(pixels, side) for side in self))
+
 
 NO_MARGINS = Margins(0, 0, 0, 0)
 """The features of the whole image are wanted."""
@@ -92,7 +96,7 @@ def apply_folded(
     for pathway, image in zip(("pathway1", "pathway2"), images, strict=True):
         x = image.astype(precision.dtype)
         ahead = config.receptive_field // 2
-        x = _within(x, margins, Margins(*(min(ahead, margin) for margin in margins)))
+        x = _within(x, margins, margins.up_to(ahead))
         for name, dilation, tapped in layers(config):
             kernel, bias = jax.tree.map(lambda leaf: leaf.astype(precision.dtype), trunk[pathway][name])
             x = lax.conv_general_dilated(
@@ -100,11 +104,10 @@ def apply_folded(
             )
             # Zeros stood for what lies around. Beyond the slice that is right; what they spoiled in it goes.
             # (XLA's convolution without padding computes less, and takes longer on a CPU.)
-            before, ahead = ahead, ahead - dilation
-            there, kept = (Margins(*(min(side, m) for m in margins)) for side in (before, ahead))
-            x = _within(nnx.relu(x + bias), there, kept)
+            x = _within(nnx.relu(x + bias), margins.up_to(ahead), margins.up_to(ahead - dilation))
+            ahead -= dilation
             if tapped:
-                taps.append(_within(x, kept, NO_MARGINS))
+                taps.append(_within(x, margins.up_to(ahead), NO_MARGINS))
     return jnp.concatenate(taps, axis=-1)
 
 

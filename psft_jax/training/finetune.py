@@ -8,21 +8,20 @@ of a patient gives does not depend on its company.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jax.sharding import Mesh, Sharding
+from jax.sharding import Mesh
 from jaxtyping import Float
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.devices import data_mesh, split
+from psft_jax.devices import data_mesh, most_that_divide, split
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
@@ -34,6 +33,7 @@ from psft_jax.training.material import Annotated, tuning_slices
 from psft_jax.training.settings import FinetuneConfig
 from psft_jax.training.steps import State, kind_of, start, take_steps
 
+Tree = TypeVar("Tree")
 Iterations = dict[FinetuneConfig, frozenset[int]]
 """Settings, and after how many iterations each is asked for."""
 
@@ -75,7 +75,7 @@ class Execution:
     def mesh(self, patients: int) -> Mesh:
         """As many devices as may be and as divide the patients."""
         most = jax.device_count() if self.devices is None else min(self.devices, jax.device_count())
-        return data_mesh(max(count for count in range(1, most + 1) if patients % count == 0))
+        return data_mesh(most_that_divide(patients, most))
 
 
 def finetune(
@@ -164,12 +164,11 @@ class _Group:
     def take(self, runs: Sequence[_Run], calls: Sequence[tuple[int, slice]], bar: tqdm[Any]) -> None:
         """Take the steps of some calls to the device in some of the runs."""
         stacks = _stacks(runs)
-        by_patient = self._placed(split(self.mesh, axis=1))
         described = [kind_of([run.setting for run in stack]) for stack in stacks]
         kinds, numbers = tuple(kind for kind, _ in described), tuple(own for _, own in described)
-        states = by_patient(tuple(_stacked([run.state for run in stack]) for stack in stacks))
+        states = self._by_patient(tuple(_stacked([run.state for run in stack]) for stack in stacks))
         for number, steps in calls:
-            drawn = by_patient(self.drawn.of(steps)._replace(slots=self.keeper.slots(number)))
+            drawn = self._by_patient(self.drawn.of(steps)._replace(slots=self.keeper.slots(number)))
             states, losses = take_steps(
                 self.network, self.config, kinds, self.base, self.keeper.trunk,
                 states, numbers, self.pool, self.keeper.bank, drawn,
@@ -183,9 +182,12 @@ class _Group:
             for place, run in enumerate(stack):
                 run.state = _part(state, place)
 
-    def _placed(self, sharding: Sharding) -> Callable[[Any], Any]:
-        """Divides arrays among the devices, if there are several."""
-        return partial(jax.device_put, device=sharding) if self.mesh.size > 1 else lambda tree: tree
+    def _by_patient(self, tree: Tree) -> Tree:
+        """Arrays whose second axis is the patients, divided among the devices, if there are several."""
+        if self.mesh.size == 1:
+            return tree
+        divided: Tree = jax.device_put(tree, split(self.mesh, axis=1))
+        return divided
 
     def _check(self, losses: Float[np.ndarray, "n p"], first: int) -> None:
         bad = np.argwhere(~np.isfinite(losses))

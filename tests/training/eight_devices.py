@@ -27,7 +27,8 @@ from psft_jax.sampling.positions import grid_centres
 from psft_jax.sampling.slices import Slices, slices_of
 from psft_jax.sampling.stored import StoredSlices, gathered, store
 from psft_jax.scan import Scan, Visit
-from psft_jax.training.base import TrainConfig, train_base
+from psft_jax.training.base import train_base
+from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.base_feed import PatchPlaces
 from psft_jax.training.base_steps import TrainState, adam, draws_of, minibatch
 from psft_jax.training.checkpoints import TrainingCheckpoints

@@ -22,7 +22,8 @@ from psft_jax.sampling.positions import corner_centres, grid_centres
 from psft_jax.sampling.slices import Slices, slices_of
 from psft_jax.scan import Scan
 from psft_jax.training import base
-from psft_jax.training.base import TrainConfig, TrainingDivergedError, split_slices, train_base
+from psft_jax.training.base import TrainingDivergedError, split_slices, train_base
+from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.checkpoints import TrainingCheckpoints
 from psft_jax.training.losses import weighted_cross_entropy
 

@@ -17,7 +17,8 @@ from psft_jax.sampling.patches import PatchConfig
 from psft_jax.sampling.slices import Slices, slices_of, stack
 from psft_jax.sampling.stored import StoredSlices, gathered, store
 from psft_jax.scan import Scan, Visit
-from psft_jax.training.base import TrainConfig, train_base
+from psft_jax.training.base import train_base
+from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.base_feed import AHEAD, prefetched
 from psft_jax.training.checkpoints import TrainingCheckpoints
 
