@@ -10,7 +10,14 @@ import jax
 import numpy as np
 import pytest
 
+from psft_jax.model.network import Network, Variables
 from psft_jax.sampling.patches import PatchConfig
+from psft_jax.scan import Scan
+from psft_jax.training.finetune import Execution, Tuned, finetune
+from psft_jax.training.material import Annotated
+from psft_jax.training.settings import FinetuneConfig
+
+ONE_BY_ONE = Execution()
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +38,25 @@ def fingerprints() -> Callable[[Any], dict[str, str]]:
         }
 
     return of
+
+
+@pytest.fixture(scope="session")
+def base(tiny: Network, scrambled: Callable[[Network, int], Variables]) -> Variables:
+    return scrambled(tiny, 5)
+
+
+@pytest.fixture(scope="session")
+def settings(small_patches: PatchConfig) -> FinetuneConfig:
+    return FinetuneConfig(iterations=5, learning_rate=0.02, patches=small_patches)
+
+
+@pytest.fixture(scope="session")
+def tune(tiny: Network, base: Variables, make_scan: Callable[..., Scan]) -> Callable[..., list[Tuned]]:
+    def run(
+        *variants: FinetuneConfig, seed: int = 1, execution: Execution = ONE_BY_ONE, **changes: Any
+    ) -> list[Tuned]:
+        scan = make_scan(**changes)
+        scans = [Annotated(scan)]
+        return finetune(tiny, base, scan.subject, scans, variants, seed=seed, execution=execution)
+
+    return run

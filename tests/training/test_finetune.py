@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,46 +15,21 @@ from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
-from psft_jax.sampling.patches import PatchConfig, draw, extract, make_pool
+from psft_jax.sampling.patches import draw, extract, make_pool
 from psft_jax.sampling.positions import corner_centres
 from psft_jax.sampling.slices import lesion_slices, slices_of
 from psft_jax.scan import Scan
-from psft_jax.training.checkpoints import restore_tree, save_tree
-from psft_jax.training.finetune import Execution, Subject, Tuned, finetune, finetune_all
+from psft_jax.training.finetune import Tuned
 from psft_jax.training.losses import weighted_cross_entropy
-from psft_jax.training.material import Annotated
 from psft_jax.training.settings import FinetuneConfig
-from psft_jax.training.steps import start, take_steps
+from psft_jax.training.steps import start
+from tests.training.comparing import close, equal
 
 Fingerprints = Callable[[Any], dict[str, str]]
 MakeScan = Callable[..., Scan]
 CONVOLUTIONS = {f"params/head/{conv}/{leaf}" for conv in ("conv1", "conv2") for leaf in ("kernel", "bias")}
 HEAD_NORM = {"params/head/norm/scale", "params/head/norm/bias"}
 HEAD_STATISTICS = {"batch_stats/head/norm/mean", "batch_stats/head/norm/var"}
-
-ONE_BY_ONE = Execution()
-
-
-@pytest.fixture(scope="module")
-def base(tiny: Network, scrambled: Callable[[Network, int], Variables]) -> Variables:
-    return scrambled(tiny, 5)
-
-
-@pytest.fixture(scope="module")
-def settings(small_patches: PatchConfig) -> FinetuneConfig:
-    return FinetuneConfig(iterations=5, learning_rate=0.02, patches=small_patches)
-
-
-@pytest.fixture(scope="module")
-def tune(tiny: Network, base: Variables, make_scan: MakeScan) -> Callable[..., list[Tuned]]:
-    def run(
-        *variants: FinetuneConfig, seed: int = 1, execution: Execution = ONE_BY_ONE, **changes: Any
-    ) -> list[Tuned]:
-        scan = make_scan(**changes)
-        scans = [Annotated(scan)]
-        return finetune(tiny, base, scan.subject, scans, variants, seed=seed, execution=execution)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +42,6 @@ def in_company(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> di
         "unweighted": replace(settings, class_weights=(1.0, 1.0)),
     }
     return dict(zip(variants, tune(*variants.values()), strict=True))
-
-
-def equal(a: Any, b: Any) -> None:
-    jax.tree.map(np.testing.assert_array_equal, a, b)
-
-
-def close(a: Any, b: Any) -> None:
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), a, b)
 
 
 @pytest.mark.parametrize(
@@ -231,23 +197,6 @@ def test_the_optimiser_holds_moments_for_what_trains_alone(
     assert moments == 2 * sum(size for name, size in sizes.items() if trained is None or name in trained)
 
 
-def test_kept_features_change_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
-    """Ten patches at two angles, drawn twenty times. A variant that cuts other patches runs by itself.
-
-    Kept in float32; in bfloat16, some dropped and computed again, where the budget is smaller; and not kept.
-    """
-    banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=2))
-    entry = 81 * 16 * 4
-    kept, other = tune(banked, settings)
-    equal(other, tune(settings)[0])
-    assert (kept.losses[:5] != other.losses).all()
-    (anew,) = tune(banked, execution=Execution(feature_bytes=0))
-    close(kept, anew)
-    (streamed,) = tune(banked, execution=Execution(feature_bytes=2 * entry))
-    np.testing.assert_allclose(streamed.losses, anew.losses, rtol=5e-3)
-    assert (streamed.losses != anew.losses).any()
-
-
 def test_seed_and_patient_draw_the_patches(
     tune: Callable[..., list[Tuned]], settings: FinetuneConfig
 ) -> None:
@@ -302,63 +251,3 @@ def test_a_loss_that_is_not_a_number_is_refused(
 def test_a_setting_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=rf"FinetuneConfig\.{name}"):
         FinetuneConfig(**{name: value})
-
-
-def test_patients_together_are_as_each_alone(
-    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig
-) -> None:
-    """Three patients with other numbers of slices and other frames; three scopes, and a bank."""
-    lesion = np.zeros((4, 24, 20), bool)
-    lesion[:, 9:12, 8:12] = True
-    subjects = [
-        Subject("P1", [Annotated(make_scan())]),
-        Subject("P2", [Annotated(make_scan(subject="P2", lesion=lesion))]),
-        Subject("P3", [Annotated(make_scan((4, 30, 22), subject="P3"))]),
-    ]
-    banked = replace(settings, patches=replace(settings.patches, angle_bank=2))
-    variants = [
-        settings,
-        replace(settings, iterations=2, class_weights=(1.0, 1.0)),
-        replace(settings, scope=Scope.HEAD_BN, learning_rate=0.01),
-        replace(settings, scope=Scope.ALL, iterations=2),
-        banked,
-    ]
-    together = finetune_all(tiny, base, subjects, variants, seed=1)
-    for subject, found in zip(subjects, together, strict=True):
-        alone = finetune(tiny, base, subject.name, subject.scans, variants, seed=1)
-        for one, other in zip(found, alone, strict=True):
-            np.testing.assert_allclose(one.losses, other.losses, rtol=1e-4)
-        close(found[0].variables.params["head"]["conv2"], alone[0].variables.params["head"]["conv2"])
-
-
-def test_many_steps_a_call_are_as_one_by_one(
-    tune: Callable[..., list[Tuned]], settings: FinetuneConfig
-) -> None:
-    """Five steps in calls of at most three, and a snapshot after two."""
-    banked = replace(settings, patches=replace(settings.patches, angle_bank=2))
-    variants = (settings, replace(settings, iterations=2), banked)
-    for one, other in zip(tune(*variants), tune(*variants, execution=Execution(3)), strict=True):
-        np.testing.assert_allclose(one.losses, other.losses, rtol=1e-4)
-        close(one.variables, other.variables)
-
-
-def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
-    """Nor do other learning rates, class weights, and numbers of slices."""
-    tune(settings)
-    before = take_steps._cache_size()
-    lesion = np.zeros((4, 24, 20), bool)
-    lesion[2:, 5:9, 8:12] = True
-    tune(settings, subject="P7", lesion=lesion)
-    tune(replace(settings, learning_rate=0.001, class_weights=(1.0, 2.0)), subject="P8")
-    assert take_steps._cache_size() == before
-
-
-def test_a_step_is_compiled_once_also_for_a_restored_network(
-    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig, tmp_path: Path
-) -> None:
-    save_tree(tmp_path / "network", base._asdict())
-    restored = Variables(**restore_tree(tmp_path / "network", tiny.shapes._asdict(), what="the network"))
-    before = take_steps._cache_size()
-    alone = replace(settings, patches=replace(settings.patches, batch=3))  # compiled by no other test
-    finetune(tiny, restored, "P1", [Annotated(make_scan())], [alone], seed=1)
-    assert take_steps._cache_size() == before + 1

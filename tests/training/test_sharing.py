@@ -1,0 +1,98 @@
+"""Fine-tuning that shares its work: kept features, patients and steps in one call, one compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from psft_jax.model.leaves import Scope
+from psft_jax.model.network import Network, Variables
+from psft_jax.scan import Scan
+from psft_jax.training.checkpoints import restore_tree, save_tree
+from psft_jax.training.finetune import Execution, Subject, Tuned, finetune, finetune_all
+from psft_jax.training.material import Annotated
+from psft_jax.training.settings import FinetuneConfig
+from psft_jax.training.steps import take_steps
+from tests.training.comparing import close, equal
+
+MakeScan = Callable[..., Scan]
+
+
+def test_kept_features_change_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
+    """Ten patches at two angles, drawn twenty times. A variant that cuts other patches runs by itself.
+
+    Kept in float32; in bfloat16, some dropped and computed again, where the budget is smaller; and not kept.
+    """
+    banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=2))
+    entry = 81 * 16 * 4
+    kept, other = tune(banked, settings)
+    equal(other, tune(settings)[0])
+    assert (kept.losses[:5] != other.losses).all()
+    (anew,) = tune(banked, execution=Execution(feature_bytes=0))
+    close(kept, anew)
+    (streamed,) = tune(banked, execution=Execution(feature_bytes=2 * entry))
+    np.testing.assert_allclose(streamed.losses, anew.losses, rtol=5e-3)
+    assert (streamed.losses != anew.losses).any()
+
+
+def test_patients_together_are_as_each_alone(
+    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig
+) -> None:
+    """Three patients with other numbers of slices and other frames; three scopes, and a bank."""
+    lesion = np.zeros((4, 24, 20), bool)
+    lesion[:, 9:12, 8:12] = True
+    subjects = [
+        Subject("P1", [Annotated(make_scan())]),
+        Subject("P2", [Annotated(make_scan(subject="P2", lesion=lesion))]),
+        Subject("P3", [Annotated(make_scan((4, 30, 22), subject="P3"))]),
+    ]
+    banked = replace(settings, patches=replace(settings.patches, angle_bank=2))
+    variants = [
+        settings,
+        replace(settings, iterations=2, class_weights=(1.0, 1.0)),
+        replace(settings, scope=Scope.HEAD_BN, learning_rate=0.01),
+        replace(settings, scope=Scope.ALL, iterations=2),
+        banked,
+    ]
+    together = finetune_all(tiny, base, subjects, variants, seed=1)
+    for subject, found in zip(subjects, together, strict=True):
+        alone = finetune(tiny, base, subject.name, subject.scans, variants, seed=1)
+        for one, other in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.losses, other.losses, rtol=1e-4)
+        close(found[0].variables.params["head"]["conv2"], alone[0].variables.params["head"]["conv2"])
+
+
+def test_many_steps_a_call_are_as_one_by_one(
+    tune: Callable[..., list[Tuned]], settings: FinetuneConfig
+) -> None:
+    """Five steps in calls of at most three, and a snapshot after two."""
+    banked = replace(settings, patches=replace(settings.patches, angle_bank=2))
+    variants = (settings, replace(settings, iterations=2), banked)
+    for one, other in zip(tune(*variants), tune(*variants, execution=Execution(3)), strict=True):
+        np.testing.assert_allclose(one.losses, other.losses, rtol=1e-4)
+        close(one.variables, other.variables)
+
+
+def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
+    """Nor do other learning rates, class weights, and numbers of slices."""
+    tune(settings)
+    before = take_steps._cache_size()
+    lesion = np.zeros((4, 24, 20), bool)
+    lesion[2:, 5:9, 8:12] = True
+    tune(settings, subject="P7", lesion=lesion)
+    tune(replace(settings, learning_rate=0.001, class_weights=(1.0, 2.0)), subject="P8")
+    assert take_steps._cache_size() == before
+
+
+def test_a_step_is_compiled_once_also_for_a_restored_network(
+    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig, tmp_path: Path
+) -> None:
+    save_tree(tmp_path / "network", base._asdict())
+    restored = Variables(**restore_tree(tmp_path / "network", tiny.shapes._asdict(), what="the network"))
+    before = take_steps._cache_size()
+    alone = replace(settings, patches=replace(settings.patches, batch=3))  # compiled by no other test
+    finetune(tiny, restored, "P1", [Annotated(make_scan())], [alone], seed=1)
+    assert take_steps._cache_size() == before + 1
