@@ -94,13 +94,13 @@ def series(*, quick: bool) -> list[Series]:
         ),
         Series(
             f"slices, {steps} iterations",
-            "PyTorch (2 iterations, scaled)",
+            "PyTorch (5 iterations, scaled)",
             theirs,
             "finetune",
             "slices",
             few,
-            {"iterations": [2]},
-            scale=steps / 2,
+            {"iterations": [5]},
+            scale=steps / 5,
         ),
     ]
     sampling = f"samples, {volume} slices"
@@ -163,7 +163,8 @@ def draw(where: Machine, points: dict[str, dict[str, Points]]) -> Figure:
             else:
                 axes.plot(counts, seconds, "o-", label=label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel=panel, ylabel="seconds", ylim=(0, None), xlim=(0, None))
+        highest = 1.3 * axes.get_ylim()[1]  # room for the legend
+        axes.set(xlabel=panel, ylabel="seconds", ylim=(0, highest), xlim=(0, None))
         axes.legend(fontsize="small", frameon=False, loc="upper left")
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{where['cpu']}, {where['cores']} cores", fontsize="medium")

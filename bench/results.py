@@ -25,8 +25,8 @@ class Result:
         work: in words.
         kind: what ratio and target speak of.
         target: what is to be reached, or None.
-        value: what was: how many times as fast as the faster PyTorch, how many times the cost of one run, or
-            gigabytes.
+        value: what was: how many times as fast as PyTorch as it comes, how many times the cost of one run,
+            or gigabytes.
         lowest, highest: of the value, over the repeats.
         reached: whether the value reaches the target; None without a target.
         measured: the timings.
@@ -61,9 +61,9 @@ def judge(row: Row, measured: Measured) -> Result:
     return Result(row.work, row.kind, row.target, value, min(values), max(values), reached, measured)
 
 
-def faster(measured: Measured) -> Side:
-    """Which PyTorch took less time, as it comes or with kept pages."""
-    return min((Side.THEIRS, Side.THEIRS_KEPT), key=lambda side: median(measured.seconds[side]))
+def speed(measured: Measured, side: Side) -> list[float]:
+    """How many times as fast as one of the PyTorch processes, repeat by repeat."""
+    return ratios(measured.seconds[side], measured.seconds[Side.OURS])
 
 
 def ratios(above: list[float], below: list[float]) -> list[float]:
@@ -77,7 +77,7 @@ def ratios(above: list[float], below: list[float]) -> list[float]:
 
 def _values(kind: Kind, measured: Measured) -> list[float]:
     if kind is Kind.SPEED:
-        return ratios(measured.seconds[faster(measured)], measured.seconds[Side.OURS])
+        return speed(measured, Side.THEIRS)
     if kind is Kind.COST:
         return ratios(measured.seconds[TOGETHER], measured.seconds[ONE_RUN])
     return [measured.peak_bytes[Side.OURS] / GB]

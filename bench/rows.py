@@ -84,7 +84,7 @@ def rows(*, quick: bool) -> tuple[Row, ...]:
             "one deterministic pass over a volume",
             Kind.SPEED,
             1.3,
-            _beside(_predicting(slices // 2, slices), _predicting(slices // 8, slices)),
+            _beside(_predicting(slices, slices), _predicting(slices // 8, slices)),
         ),
         Row(
             "memory",
@@ -160,12 +160,5 @@ def _volume(name: str, work: str, target: float, slices: int, masks: str) -> Row
 
 
 def _predicting(done: int, whole: int, samples: int = 0, **arguments: str) -> Job:
-    common = {"samples": samples, **arguments}
-    return Job(
-        "predict",
-        {"slices": done, **common},
-        done,
-        whole,
-        "slices",
-        warm={"slices": done // 2 or 1, **common},
-    )
+    asked = {"slices": done, "samples": samples, **arguments}
+    return Job("predict", asked, done, whole, "slices", warm=asked)  # the regions depend on the slices

@@ -8,11 +8,14 @@ from statistics import median
 from rich.table import Table
 
 from bench.machine import Machine
-from bench.results import GB, Result, faster, separately
+from bench.results import GB, Result, separately, speed
 from bench.rows import ONE_RUN, TOGETHER, Kind
 from bench.work import Side
 
-HEADER = ("work", "psft_jax", "PyTorch", "PyTorch, pages kept", "ratio", "target", "reached", "compiling")
+HEADER = (
+    "work", "psft_jax", "PyTorch", "PyTorch, pages kept", "ratio", "ratio, pages kept", "target", "reached",
+    "compiling",
+)  # fmt: skip
 
 
 def cells(result: Result) -> tuple[str, ...]:
@@ -23,14 +26,15 @@ def cells(result: Result) -> tuple[str, ...]:
     if result.kind is Kind.MEMORY:
         theirs = f"{measured.peak_bytes[Side.THEIRS] / GB:.2f} GB"
         ours = f"{result.value:.2f} GB, all compiled and done in {_seconds(result, Side.OURS)}"
-        return (result.work, ours, theirs, "", "", f"< {result.target:g} GB", verdict, compiling)
+        return (result.work, ours, theirs, "", "", "", f"< {result.target:g} GB", verdict, compiling)
     if result.kind is Kind.COST:
         ours = f"{_seconds(result, TOGETHER)} together, {_seconds(result, ONE_RUN)} the longest alone"
         ratio = f"{result.value:.2f}x the longest ({separately(measured):.2f}x separately)"
-        return (result.work, ours, "", "", ratio, f"<= {result.target:g}x", verdict, compiling)
+        return (result.work, ours, "", "", ratio, "", f"<= {result.target:g}x", verdict, compiling)
     target = "" if result.target is None else f">= {result.target:g}x"
     times = [_seconds(result, side) for side in (Side.OURS, Side.THEIRS, Side.THEIRS_KEPT)]
-    return (result.work, *times, f"{result.value:.2f}x{_range(result)}", target, verdict, compiling)
+    both = [_ratio(speed(measured, side)) for side in (Side.THEIRS, Side.THEIRS_KEPT)]
+    return (result.work, *times, *both, target, verdict, compiling)
 
 
 def shares(result: Result) -> str:
@@ -72,8 +76,8 @@ def markdown(machine: Machine, results: Iterable[Result]) -> str:
 
 def progress(result: Result) -> str:
     """One line for a row that is done."""
-    _, ours, _, _, ratio, target, verdict, _ = cells(result)
-    against = f"{ratio} against {faster(result.measured)}" if result.kind is Kind.SPEED else ratio
+    _, ours, _, _, ratio, kept, target, verdict, _ = cells(result)
+    against = f"{ratio}, pages kept {kept}" if kept else ratio
     wanted = f"wanted {target}: {verdict}" if target else ""
     return f"{result.name}: {'; '.join(filter(None, (ours, against, wanted)))}"
 
@@ -84,10 +88,9 @@ def _seconds(result: Result, name: str) -> str:
     return middle if len(values) == 1 else f"{middle} ({_short(min(values))}-{_short(max(values))})"
 
 
-def _range(result: Result) -> str:
-    return (
-        "" if len(result.measured.seconds[Side.OURS]) == 1 else f" ({result.lowest:.2f}-{result.highest:.2f})"
-    )
+def _ratio(values: list[float]) -> str:
+    middle = f"{median(values):.2f}x"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f}-{max(values):.2f})"
 
 
 def _short(seconds: float) -> str:

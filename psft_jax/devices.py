@@ -25,6 +25,24 @@ def most_that_divide(items: int, at_most: int) -> int:
     return max(count for count in range(1, at_most + 1) if items % count == 0)
 
 
+def available(wanted: int | None) -> int:
+    """So many devices as are wanted; None for all there are.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    there = jax.device_count()
+    if wanted is not None and wanted > there:
+        raise InputError(
+            "hardware.devices",
+            found=f"{wanted} devices asked for where there {'is' if there == 1 else 'are'} {there} "
+            f"({jax.default_backend()})",
+            expected=f"at most {there}",
+            remedy="Ask for fewer, or for null: as many as there are and as divide the batch.",
+        )
+    return there if wanted is None else wanted
+
+
 def device_count(wanted: int | None, items: int, *, what: str) -> int:
     """How many devices split ``items`` evenly.
 
@@ -36,25 +54,15 @@ def device_count(wanted: int | None, items: int, *, what: str) -> int:
     Raises:
         InputError: there are fewer devices than wanted, or they cannot share the items evenly.
     """
-    there = jax.device_count()
-    if wanted is None:
-        return most_that_divide(items, there)
-    if wanted > there:
-        raise InputError(
-            "hardware.devices",
-            found=f"{wanted} devices asked for where there {'is' if there == 1 else 'are'} {there} "
-            f"({jax.default_backend()})",
-            expected=f"at most {there}",
-            remedy="Ask for fewer, or for null: as many as there are and as divide the batch.",
-        )
-    if items % wanted:
+    most = available(wanted)
+    if wanted is not None and items % wanted:
         raise InputError(
             "hardware.devices",
             found=f"{wanted} devices for {items} {what}",
             expected="a number of devices that divides it",
             remedy="Ask for another number, or for null: as many as there are and as divide the batch.",
         )
-    return wanted
+    return most_that_divide(items, most)
 
 
 def data_mesh(count: int = 1) -> Mesh:

@@ -7,18 +7,18 @@ probability is masked by the organ afterwards in any case (section 2.4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
+from psft_jax.inference.crops import Crop, crops_of
 from psft_jax.inference.heads import Heads
 from psft_jax.model.dropout import Masks
 from psft_jax.model.folded import FoldedTrunk, Margins
@@ -27,8 +27,6 @@ from psft_jax.scan import Scan, Volume
 
 FEATURE_BYTES = 256 * 2**20
 """Memory that the trunk's features of one batch of slices may take; a slice at least is done at once."""
-ROUND = 16
-"""The organ's box begins and ends at multiples of this many pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +55,9 @@ def predict(
 ) -> list[Prediction]:
     """Lesion probability of every organ voxel.
 
-    Of each slice only the organ's box is predicted, from what the network sees of it: half the receptive
-    field around. So what is predicted inside the organ is what the whole slice would give. Memory is bounded
-    by ``FEATURE_BYTES``, whatever the number of samples.
+    Of each slice only a region around the organ is predicted, from what the network sees of it: half the
+    receptive field around. So what is predicted inside the organ is what the whole slice would give. Memory
+    is bounded by ``FEATURE_BYTES``, whatever the number of samples.
 
     Args:
         network: the architecture.
@@ -77,35 +75,26 @@ def predict(
     """
     network.check_channels(scan)
     maps = np.zeros((len(variants), 3, *scan.shape), dtype=np.float32)
-    rows, columns, margins = _crop(scan, network.config.receptive_field // 2)
-    seen = (
-        slice(rows.start - margins.top, rows.stop + margins.bottom),
-        slice(columns.start - margins.left, columns.stop + margins.right),
-    )
-    slices = np.flatnonzero(scan.organ.any(axis=(1, 2)))
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
+    crops = crops_of(scan.organ, network.config.receptive_field // 2)
     feature = network.config.fused_channels * jnp.dtype(network.precision.dtype).itemsize
-    batch = max(1, FEATURE_BYTES // (area * feature))
     key = rng.key(seed, "dropout", scan.subject, scan.session)
     groups = []
     for members in _by_trunk(variants):
         folded = [network.fold_head(variants[member]) for member in members]
         heads = Heads.of(folded, network.config.dropout, samples, masks, key)
         groups.append((members, network.fold(variants[members[0]]), heads))
-    description = f"predicting {scan.name}"
-    with tqdm(total=len(slices), desc=description, unit="slice", leave=False) as bar:
-        for start in range(0, len(slices), batch):
-            zs = slices[start : start + batch]
-            padded = np.pad(zs, (0, min(batch, len(slices)) - len(zs)), mode="edge")
-            first, second = (jnp.asarray(s[(padded, *seen)]) for s in scan.sequences)
+    total = sum(len(crop.slices) for crop in crops)
+    with tqdm(total=total, desc=f"predicting {scan.name}", unit="slice", leave=False) as bar:
+        for crop, zs in _batches(crops, feature):
+            first, second = (jnp.asarray(sequence[(zs, *crop.seen)]) for sequence in scan.sequences)
             for members, trunk, heads in groups:
-                features = _trunk(network, trunk, (first, second), margins)
-                for position, z in enumerate(zs):
-                    inside = scan.organ[z, rows, columns]
-                    found = heads.slice(features[position], inside, int(z))
+                features = _trunk(network, trunk, (first, second), crop.margins)
+                for position, z in enumerate(map(int, dict.fromkeys(zs))):
+                    inside = scan.organ[z, crop.rows, crop.columns]
+                    found = heads.slice(features[position], inside, z)
                     for member, values in zip(members, found, strict=True):
-                        maps[member, :, z, rows, columns][:, inside] = values
-            bar.update(len(zs))
+                        maps[member, :, z, crop.rows, crop.columns][:, inside] = values
+            bar.update(len(set(zs)))
     return [Prediction(m[0], m[1], m[2]) if samples else Prediction(m[0]) for m in maps]
 
 
@@ -118,31 +107,19 @@ def _by_trunk(variants: Sequence[Variables]) -> list[list[int]]:
     return list(groups.values())
 
 
-class _Crop(NamedTuple):
-    """What is looked at of every slice: the organ's box, and the margin that the network sees around it."""
-
-    rows: slice
-    columns: slice
-    margins: Margins
-
-
-def _crop(scan: Scan, reach: int) -> _Crop:
-    """The organ's box, rounded so that patients of like size share a compiled program, and its margins.
+def _batches(crops: list[Crop], feature: int) -> Iterator[tuple[Crop, Int[np.ndarray, " n"]]]:
+    """Slices that go through the trunk at once, all of a crop as many, so that its program is compiled once.
 
     Args:
-        scan: with its organ.
-        reach: half the receptive field.
+        crops: of the volume.
+        feature: bytes of a pixel's features.
     """
-    _, *box = scan.organ_box
-    _, *size = scan.shape
-    sides: list[int] = []
-    regions = []
-    for extent, length in zip(box, size, strict=True):
-        start = extent.start // ROUND * ROUND
-        stop = min(length, -(-extent.stop // ROUND) * ROUND)
-        regions.append(slice(start, stop))
-        sides += [min(reach, start), min(reach, length - stop)]
-    return _Crop(regions[0], regions[1], Margins(*sides))
+    for crop in crops:
+        at_once = max(1, FEATURE_BYTES // (crop.pixels_seen * feature))
+        size = -(-len(crop.slices) // -(-len(crop.slices) // at_once))
+        for start in range(0, len(crop.slices), size):
+            zs = crop.slices[start : start + size]
+            yield crop, np.pad(zs, (0, size - len(zs)), mode="edge")
 
 
 @partial(jax.jit, static_argnames=("network", "margins"))

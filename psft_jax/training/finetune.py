@@ -21,7 +21,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.devices import data_mesh, most_that_divide, split
+from psft_jax.devices import available, data_mesh, most_that_divide, split
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
@@ -73,9 +73,12 @@ class Execution:
     devices: int | None = 1
 
     def mesh(self, patients: int) -> Mesh:
-        """As many devices as may be and as divide the patients."""
-        most = jax.device_count() if self.devices is None else min(self.devices, jax.device_count())
-        return data_mesh(most_that_divide(patients, most))
+        """As many devices as may be and as divide the patients.
+
+        Raises:
+            InputError: more are asked for than there are.
+        """
+        return data_mesh(most_that_divide(patients, available(self.devices)))
 
 
 def finetune(

@@ -14,9 +14,9 @@ from jax import numpy as jnp
 from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.inference import heads, volume
+from psft_jax.inference.crops import crops_of
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.dropout import Masks
-from psft_jax.model.folded import Margins
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan
 
@@ -86,12 +86,18 @@ def test_the_organ_is_as_on_the_whole_slice_and_the_rest_is_zero(
     assert (certain.mean, certain.sd) == (None, None)
 
 
-def test_the_crop_leaves_a_margin_of_half_the_receptive_field(make_scan: Callable[..., Scan]) -> None:
-    organ = np.zeros(SHAPE, bool)
-    organ[0, 12:20, 30:33] = True
-    inside = (slice(0, 32), slice(16, 36))  # the box 12:20, 30:33 at multiples of 16, and inside the slice
-    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 5) == (*inside, Margins(0, 5, 5, 0))
-    assert volume._crop(make_scan(shape=SHAPE, organ=organ), 60) == (*inside, Margins(0, 8, 16, 0))
+def test_slices_with_regions_of_their_own_are_as_on_the_whole_slice(
+    tiny: Network, base: Variables, make_scan: Callable[..., Scan]
+) -> None:
+    """Sections of falling size, each in another corner, so that each has a region and margins of its own."""
+    organ = np.zeros((4, 64, 64), bool)
+    organ[0, :60, 2:64] = organ[1, 30:50, 20:40] = organ[2, :3, 60:] = organ[3, 40:41, 1:2] = True
+    scan = make_scan(shape=organ.shape, organ=organ, lesion=None)
+    assert len(crops_of(organ, tiny.config.receptive_field // 2)) == 4
+    (prediction,) = predict(tiny, [base], scan)
+    expected = whole_slices(tiny, base, scan)
+    np.testing.assert_allclose(prediction.probability[organ], expected[organ], atol=1e-5)
+    assert (prediction.probability[~organ] == 0).all()
 
 
 def test_variants_are_as_each_alone(
@@ -121,7 +127,10 @@ def test_no_variants_give_no_predictions(tiny: Network, scan: Scan) -> None:
     assert predict(tiny, [], scan) == []
 
 
-@pytest.mark.parametrize(("slices_at_once", "voxels_at_once"), [(1, 8192), (3, 8192), (4, 50)])
+@pytest.mark.parametrize(
+    ("slices_at_once", "expected", "voxels_at_once"),
+    [(1, [1, 1, 1, 1], 8192), (3, [2, 2], 8192), (4, [4], 50)],
+)
 def test_batches_change_nothing(
     tiny: Network,
     base: Variables,
@@ -129,18 +138,18 @@ def test_batches_change_nothing(
     certain: Prediction,
     monkeypatch: pytest.MonkeyPatch,
     slices_at_once: int,
+    expected: list[int],
     voxels_at_once: int,
 ) -> None:
-    """Four slices hold organ; three at a time leave one over."""
-    rows, columns, _ = volume._crop(scan, 3)
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    monkeypatch.setattr(volume, "FEATURE_BYTES", slices_at_once * area * 16 * 4)
+    """Four slices hold organ, in one region; where three fit, two batches of two do as well."""
+    (crop,) = crops_of(scan.organ, tiny.config.receptive_field // 2)
+    monkeypatch.setattr(volume, "FEATURE_BYTES", slices_at_once * crop.pixels_seen * 16 * 4)
     monkeypatch.setattr(heads, "voxels_per_call", lambda: voxels_at_once)
     batches = []
     trunk = volume._trunk
     monkeypatch.setattr(volume, "_trunk", lambda *args: batches.append(args[2][0].shape[0]) or trunk(*args))
     (prediction,) = predict(tiny, [base], scan)
-    assert batches == [slices_at_once] * -(-4 // slices_at_once)
+    assert batches == expected
     np.testing.assert_allclose(prediction.probability, certain.probability, atol=1e-6)
 
 
