@@ -21,8 +21,12 @@ WIDTH = 140
 def main() -> None:
     """Run the command."""
     options = _options()
+    if options.render and options.out is not None:
+        console = Console()
+        console.print(rendered(options.out), markup=False)
+        return
     if options.render:
-        page.write("results", rendered(options.out or RESULTS))
+        page.write("results", rendered(RESULTS))
         if limits.KEPT.exists():
             page.write("limits", limits.rendered(limits.KEPT))
         return

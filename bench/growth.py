@@ -177,16 +177,21 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a small network, to try the measurement itself")
     parser.add_argument("--render", action="store_true", help="draw what was measured before")
     parser.add_argument(
-        "--out", type=Path, default=KEPT, help="the measured points; the plot of others lies beside"
+        "--out",
+        type=Path,
+        help=f"the measured points, usually {KEPT.name} beside this one",
     )
     options = parser.parse_args()
+    if options.quick and options.out is None:
+        parser.error("--quick needs --out: a small network's times are not for the page")
+    out = options.out or KEPT
     if not options.render:
         points = measure_growth("quick" if options.quick else "full", series(quick=options.quick))
-        with atomic_path(options.out, overwrite=True) as temporary:
+        with atomic_path(out, overwrite=True) as temporary:
             content = json.dumps({"machine": machine(), "points": points}, indent=1)
             temporary.write_text(content + "\n", encoding="utf-8")
-    kept = json.loads(options.out.read_text(encoding="utf-8"))
-    plot = PLOT if options.out == KEPT else options.out.with_suffix(".png")
+    kept = json.loads(out.read_text(encoding="utf-8"))
+    plot = PLOT if out == KEPT else out.with_suffix(".png")
     with atomic_path(plot, overwrite=True) as temporary:
         draw(kept["machine"], kept["points"]).savefig(temporary, dpi=150)
 

@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench import page
 from bench.machine import Machine, machine
@@ -75,7 +76,10 @@ def markdown(where: Machine, date: str, rates: Rates, stages: list[Stage]) -> st
 
 def rendered(kept: Path) -> str:
     """The table of what was measured before."""
-    content = json.loads(kept.read_text(encoding="utf-8"))
+    return _rendered(json.loads(kept.read_text(encoding="utf-8")))
+
+
+def _rendered(content: dict[str, Any]) -> str:
     stages = [Stage(**stage) for stage in content["stages"]]
     return markdown(content["machine"], content["date"], Rates(**content["rates"]), stages)
 
@@ -84,8 +88,9 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.limits", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a small network, to try the measurement itself")
-    parser.add_argument("--out", type=Path, default=KEPT)
+    parser.add_argument("--out", type=Path, help=f"the results' file, usually {KEPT.name} beside this one")
     options = parser.parse_args()
+    out = options.out or (None if options.quick else KEPT)
     keep_pages()
     from bench import stages  # only now: JAX is to allocate with this setting
 
@@ -97,10 +102,11 @@ def main() -> None:
             asdict(stage) for stage in stages.measure_stages(SIZES["quick" if options.quick else "full"])
         ],
     }
-    with atomic_path(options.out, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(rendered(options.out))
-    if options.out == KEPT:
+    print(_rendered(content))
+    if out is not None:
+        with atomic_path(out, overwrite=True) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    if out == KEPT:
         page.write("limits", rendered(KEPT))
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from experiments.datasets import Dataset
 from psft_jax.errors import check_fields
 from psft_jax.model.config import PNetConfig
 from psft_jax.model.dropout import Masks
 from psft_jax.model.precision import Precision
-from psft_jax.scan import Task
+from psft_jax.scan import OrganTask, Task
 from psft_jax.tracking import TrackingConfig
 from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.finetune import Execution
@@ -36,13 +39,28 @@ class TaskConfig:
         opening: remove specks by a morphological opening (liver only).
     """
 
-    kind: Task
+    kind: Literal[Task.SEGMENTATION, Task.DETECTION]
     threshold: float = 0.5
     opening: bool = False
 
     def __post_init__(self) -> None:
-        valid = {"threshold": (0.0 < self.threshold < 1.0, "a probability between 0 and 1")}
-        check_fields(self, valid, remedy="The paper's is 0.5.")
+        _check_threshold(self)
+
+
+@dataclass(frozen=True)
+class OrganTaskConfig:
+    """What is asked of a network that finds the organ itself.
+
+    Args:
+        kind: organ.
+        threshold: probability from which on a voxel is organ.
+    """
+
+    kind: Literal[OrganTask.ORGAN]
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_threshold(self)
 
 
 class SlicesIn(StrEnum):
@@ -168,7 +186,7 @@ class RunConfig:
     """What every command has.
 
     Args:
-        task: segmentation or detection.
+        task: segmentation, detection or organ.
         dataset: the cohort.
         tracking: Weights & Biases.
         hardware: where it runs.
@@ -179,7 +197,7 @@ class RunConfig:
         overwrite: delete what an earlier run left under the same name.
     """
 
-    task: TaskConfig
+    task: Annotated[TaskConfig | OrganTaskConfig, Field(discriminator="kind")]
     dataset: Dataset
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     hardware: HardwareConfig = field(default_factory=HardwareConfig)
@@ -207,12 +225,28 @@ class TrainBaseRun(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneRun(RunConfig):
-    """``python -m experiments.finetune``.
+class BasedRun(RunConfig):
+    """What every command has that uses a base CNN.
 
     Args:
         base: folder of a finished ``train_base`` run, or ``pretrained`` for the one that comes with the
             project.
+    """
+
+    base: str
+
+    @property
+    def base_folder(self) -> Path:
+        """Where the base CNN lies."""
+        return PRETRAINED / self.task.kind if self.base == "pretrained" else Path(self.base)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRun(BasedRun):
+    """``python -m experiments.finetune``.
+
+    Args:
+        task: segmentation or detection.
         finetune: the fine-tuning.
         monte_carlo_samples: dropout samples of the uncertainty (section 3.6); 0 for none.
         monte_carlo_masks: what a dropout mask is drawn for.
@@ -221,7 +255,7 @@ class FinetuneRun(RunConfig):
         sweep: the ablations that the run is part of, for W&B.
     """
 
-    base: str
+    task: TaskConfig
     finetune: TuneConfig
     monte_carlo_samples: int = 25
     monte_carlo_masks: Masks = Masks.ELEMENTWISE
@@ -232,11 +266,6 @@ class FinetuneRun(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_samples(self)
-
-    @property
-    def base_folder(self) -> Path:
-        """Where the base CNN lies."""
-        return PRETRAINED / self.task.kind if self.base == "pretrained" else Path(self.base)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +293,7 @@ class StudyRun(FinetuneRun):
 class DemoRun(RunConfig):
     """``python -m experiments.demo``: base training and fine-tuning in one go."""
 
+    task: TaskConfig
     model: ModelConfig
     train: TrainConfig
     finetune: TuneConfig
@@ -273,6 +303,11 @@ class DemoRun(RunConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_samples(self)
+
+
+def _check_threshold(config: TaskConfig | OrganTaskConfig) -> None:
+    valid = {"threshold": (0.0 < config.threshold < 1.0, "a probability between 0 and 1")}
+    check_fields(config, valid, remedy="The paper's is 0.5.")
 
 
 def _check_samples(config: FinetuneRun | DemoRun) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -51,8 +52,25 @@ class LiverPhantomDataset:
         return select_channels(liver_cohort(self.phantom), self.dce_channels)
 
 
+class _InFiles:
+    """What data sets that are read from files share."""
+
+    def listings(self) -> tuple[Listing, ...]:
+        """What was found, before any scan is read."""
+        raise NotImplementedError
+
+    def raw_cohort(self) -> Cohort:
+        """The cohort before normalisation."""
+        return self.cohort_of(self.listings())
+
+    def cohort_of(self, listings: Sequence[Listing]) -> Cohort:
+        """One cohort of what was found; what comes after the first listing is for training."""
+        first, *others = listings
+        return first.cohort(tuple(patient for listing in others for patient in listing.patients()))
+
+
 @dataclass(frozen=True)
-class MSLesSegDataset:
+class MSLesSegDataset(_InFiles):
     """Real scans in the layout of MSLesSeg: patients of one visit train, patients of more are tested.
 
     Args:
@@ -71,14 +89,9 @@ class MSLesSegDataset:
         found = mslesseg.find(_given(self.root))
         return (found,) if self.open_ms is None else (found, open_ms.find(self.open_ms))
 
-    def raw_cohort(self) -> Cohort:
-        """The cohort before normalisation."""
-        first, *others = self.listings()
-        return first.cohort(tuple(patient for listing in others for patient in listing.patients()))
-
 
 @dataclass(frozen=True)
-class OpenMSLongitudinalDataset:
+class OpenMSLongitudinalDataset(_InFiles):
     """The longitudinal part of the Ljubljana MS database: two visits a patient, without lesion masks.
 
     Args:
@@ -96,13 +109,9 @@ class OpenMSLongitudinalDataset:
         """What was found, before any scan is read."""
         return (open_ms.find_longitudinal(_given(self.root), self.space),)
 
-    def raw_cohort(self) -> Cohort:
-        """The cohort before normalisation."""
-        return self.listings()[0].cohort()
-
 
 @dataclass(frozen=True)
-class BIDSDataset:
+class BIDSDataset(_InFiles):
     """Brains in a BIDS folder; see ``psft_jax.data.bids.find``."""
 
     source: Literal["bids"] = "bids"
@@ -129,13 +138,9 @@ class BIDSDataset:
         )
         return (found,)
 
-    def raw_cohort(self) -> Cohort:
-        """The cohort before normalisation."""
-        return self.listings()[0].cohort()
-
 
 @dataclass(frozen=True)
-class WMHDataset:
+class WMHDataset(_InFiles):
     """The WMH segmentation challenge, for training; see ``psft_jax.data.wmh.find``."""
 
     provenance: ClassVar[Provenance] = Provenance.REAL
@@ -148,13 +153,9 @@ class WMHDataset:
         """What was found, before any scan is read."""
         return (wmh.find(_given(self.root), brain=self.brain, resample_masks=self.resample_masks),)
 
-    def raw_cohort(self) -> Cohort:
-        """The cohort before normalisation."""
-        return self.listings()[0].cohort()
-
 
 @dataclass(frozen=True)
-class TableDataset:
+class TableDataset(_InFiles):
     """Scans that a table names; see ``psft_jax.data.table``.
 
     Args:
@@ -187,9 +188,9 @@ class TableDataset:
         )
         return (found,)
 
-    def raw_cohort(self) -> Cohort:
-        """The cohort before normalisation."""
-        cohort = self.listings()[0].cohort()
+    def cohort_of(self, listings: Sequence[Listing]) -> Cohort:
+        """The same, with the channels that the network is to see."""
+        cohort = super().cohort_of(listings)
         return cohort if self.dce_channels is None else select_channels(cohort, self.dce_channels)
 
 
@@ -202,6 +203,22 @@ Dataset = Annotated[BrainPhantomDataset | LiverPhantomDataset | FilesDataset, Fi
 def load_cohort(dataset: Dataset) -> Cohort:
     """The cohort of a dataset, ready for the network; scans are loaded when they are needed."""
     return dataset.raw_cohort().map(normalise)
+
+
+def read_from_files(dataset: Dataset) -> FilesDataset:
+    """The dataset, where it is one that is read from files.
+
+    Raises:
+        InputError: it is generated.
+    """
+    if isinstance(dataset, FilesDataset):
+        return dataset
+    raise InputError(
+        "dataset",
+        found=f"{dataset.source}, which is generated",
+        expected="a data set that is read from files",
+        remedy="Give dataset=bids, table, table_liver or open_ms_longitudinal (docs/layouts.md).",
+    )
 
 
 def _given(path: str | None, key: str = "dataset.root", what: str = "folder of the scans") -> Path:

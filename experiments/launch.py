@@ -167,9 +167,13 @@ def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterat
 
 def finish(folder: Path) -> None:
     """Mark a run as finished: the same command will find it and not run it again."""
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
-    _write(folder / DONE, json.dumps(versions, indent=2))
+    _write(folder / DONE, json.dumps(versions(), indent=2))
     shutil.rmtree(_aside(folder), ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were computed with."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def start_tracking(config: RunConfig, folder: Path, cohort: Cohort, stage: str) -> Tracker:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import TypeAdapter, ValidationError
 
-from experiments.config import FinetuneRun, RunConfig, StudyRun, TrainBaseRun
+from experiments.config import BasedRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
 from psft_jax.errors import FieldError, InputError
 from psft_jax.training.saved import RECORD
 
 T = TypeVar("T")
 
-NOT_HASHED = ("out", "name", "overwrite", "tracking", "hardware", "sweep")
+NOT_HASHED = ("out", "name", "overwrite", "tracking", "hardware", "sweep", "workers", "memory_gb")
 """What does not change a run's results, and so does not make it another run."""
+_ENUM = re.compile(r"<[\w.]+: ('[^']*')>")
+"""A choice as Python shows it; the user types what stands in the quotation marks."""
 LONGEST_NAME = 80
 """Characters of a folder's name that say how the run differs from the paper's."""
 
@@ -45,9 +47,7 @@ def parse(config: DictConfig, kind: type[T]) -> T:
     except ValidationError as error:
         problem = error.errors()[0]
         cause = problem.get("ctx", {}).get("error")
-        keys = [str(key) for key in problem["loc"]]
-        if keys[:1] == ["dataset"]:
-            del keys[1:2]  # the name of the source, which is no key
+        keys = _keys(values, [str(key) for key in problem["loc"]])
         if isinstance(cause, FieldError):
             raise cause.inside(".".join(keys)) from None
         if isinstance(cause, InputError):
@@ -55,7 +55,7 @@ def parse(config: DictConfig, kind: type[T]) -> T:
         raise InputError(
             ".".join(keys),
             found=repr(problem["input"]),
-            expected=problem["msg"].removeprefix("Input should be "),
+            expected=_ENUM.sub(r"\1", problem["msg"].removeprefix("Input should be ")),
             remedy="Correct the value; the files under conf/ say what each one means.",
         ) from None
     unknown = _unknown_keys(values, plain(parsed))
@@ -81,7 +81,7 @@ def config_hash(config: RunConfig) -> str:
     A base CNN counts by what it is, not by the words that lead to its folder.
     """
     values = {key: value for key, value in plain(config).items() if key not in NOT_HASHED}
-    if isinstance(config, FinetuneRun):
+    if isinstance(config, BasedRun):
         record = config.base_folder / RECORD
         values["base"] = json.loads(record.read_bytes())["sha256"] if record.is_file() else config.base
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -102,6 +102,22 @@ def run_folder(config: RunConfig, stage: str) -> Path:
         parts.append("_".join(config.ablations)[:LONGEST_NAME])
         seeds = f"seeds{'_'.join(map(str, config.seeds))}"
     return Path(config.out) / stage / "-".join([*parts, seeds, config_hash(config)])
+
+
+def _keys(values: Any, location: Sequence[str]) -> list[str]:
+    """The keys that lead to a value; pydantic also tells which of several kinds of group it was read as.
+
+    >>> _keys({"dataset": {"source": "table", "path": 3}}, ["dataset", "table", "path"])
+    ['dataset', 'path']
+    """
+    if not location:
+        return []
+    first, *others = location
+    if not isinstance(values, Mapping):
+        return list(location)
+    if first not in values and first in values.values():
+        return _keys(values, others)
+    return [first, *_keys(values.get(first), others)]
 
 
 def _unknown_keys(given: Any, known: Any, path: str = "") -> list[str]:

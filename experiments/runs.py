@@ -18,6 +18,7 @@ from experiments.datasets import load_cohort
 from experiments.heads import Heads, Start, other_visit
 from experiments.launch import BASE_CNN, finish, open_run
 from experiments.patient import Job, quantify
+from psft_jax.devices import available
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import RESULTS
 from psft_jax.files import sha256_of
@@ -73,8 +74,10 @@ def inputs_of(config: FinetuneRun) -> tuple[Start, tuple[Patient, ...]]:
     """What a run starts from, and its test patients.
 
     Raises:
-        InputError: there is no such base CNN or patient, or the base CNN does not fit the cohort.
+        InputError: there is no such base CNN or patient, the base CNN does not fit the cohort, or there are
+            fewer devices than are asked for.
     """
+    available(config.hardware.devices)
     record, base = load_base(config.base_folder)
     cohort = load_cohort(config.dataset)
     record.check_fits(cohort, config.task.kind)

@@ -1,6 +1,7 @@
-"""Train the base CNN on a cohort's training patients.
+"""Train the base CNN on a cohort's training patients, or a network that finds the organ.
 
 python -m experiments.train_base dataset=... model=... train=...
+python -m experiments.train_base task=organ dataset=... model=... train=organ
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from jax.sharding import Mesh
 from experiments.config import TrainBaseRun
 from experiments.datasets import load_cohort
 from experiments.launch import command, finish, open_run, register_resolvers, start_tracking
-from experiments.training_slices import training_slices
+from experiments.organ_scans import organ_cohort
+from experiments.training_slices import Positions, training_slices
 from psft_jax.devices import data_mesh, device_count
 from psft_jax.model.network import Network
 from psft_jax.reporting.figures import loss_figure, save_figure
-from psft_jax.scan import Cohort
+from psft_jax.sampling.slices import all_slices, lesion_slices
+from psft_jax.scan import Cohort, OrganTask
 from psft_jax.tracking import METRICS, read_metrics
 from psft_jax.training.base import train_base
 from psft_jax.training.checkpoints import TrainingCheckpoints
@@ -38,24 +41,31 @@ def run(config: TrainBaseRun) -> Path:
     """Train a base CNN, or find it trained.
 
     Returns:
-        The run's folder, which ``base=`` of fine-tuning takes.
+        The run's folder, which ``base=`` of the commands that come next takes.
     """
-    cohort = load_cohort(config.dataset)  # before anything is written: it names what is missing
+    cohort, positions = _material(config)  # before anything is written: it names what is missing
     batch = config.train.patches.batch
     devices = device_count(config.hardware.devices, batch, what="patches in a minibatch")
     with open_run(config, STAGE, inputs={}) as opened:
         if not opened.finished:
-            _train(config, cohort, opened.folder, data_mesh(devices))
+            _train(config, cohort, positions, opened.folder, data_mesh(devices))
             finish(opened.folder)
     return opened.folder
 
 
-def _train(config: TrainBaseRun, cohort: Cohort, folder: Path, mesh: Mesh) -> None:
+def _material(config: TrainBaseRun) -> tuple[Cohort, Positions]:
+    """What is learnt from: whose scans, and which of their slices."""
+    if config.task.kind is OrganTask.ORGAN:
+        return organ_cohort(config.dataset), all_slices
+    return load_cohort(config.dataset), lesion_slices
+
+
+def _train(config: TrainBaseRun, cohort: Cohort, positions: Positions, folder: Path, mesh: Mesh) -> None:
     shelf = folder / SLICES
-    slices = training_slices(cohort, config.hardware, shelf)
+    slices = training_slices(cohort, config.hardware, shelf, positions)
     network = Network(config.model.pnet, cohort.channels, config.precision)
     logger.info(
-        "%s (%s): %d lesion slices of %d training patients; %s with %d parameters, receptive field %d pixels",
+        "%s (%s): %d slices of %d training patients; %s with %d parameters, receptive field %d pixels",
         cohort.name, cohort.provenance.value, len(slices), len(cohort.training),
         config.model.name, network.parameter_count, config.model.pnet.receptive_field,
     )  # fmt: skip
@@ -106,7 +116,8 @@ def main(config: TrainBaseRun) -> None:
     """Train, and say how to go on."""
     folder = run(config)
     logger.info("base CNN: %s", folder)
-    logger.info("next: python -m experiments.finetune base=%s dataset=...", folder)
+    then = "organ" if config.task.kind is OrganTask.ORGAN else "finetune"
+    logger.info("next: python -m experiments.%s base=%s dataset=...", then, folder)
 
 
 if __name__ == "__main__":

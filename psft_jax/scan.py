@@ -41,6 +41,19 @@ class Task(StrEnum):
     DETECTION = "detection"
 
 
+class OrganTask(StrEnum):
+    """What comes before: the organ that lesions are looked for in.
+
+    It is no ``Task``, because nothing that counts, measures or compares lesions takes it.
+    """
+
+    ORGAN = "organ"
+
+
+AnyTask = Task | OrganTask
+"""What a network can be trained for."""
+
+
 @dataclass(frozen=True)
 class Sequence:
     """One MRI sequence, the input of one pathway: its name and the names of its channels."""

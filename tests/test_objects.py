@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813 (its own manual calls it so)
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import measure
 
-from psft_jax.objects import label_objects, match
+from psft_jax.objects import label_objects, largest_filled, match
 
 masks = arrays(bool, st.tuples(*[st.integers(1, 6)] * 3))
 
@@ -90,3 +90,25 @@ def test_matching_agrees_with_a_loop_over_pairs_of_objects(seed):
     assert matching.detected.sum() == hits.any(axis=1).sum()
     assert matching.correct.sum() == hits.any(axis=0).sum()
     assert (len(matching.detected), len(matching.correct)) == hits.shape
+
+
+def test_the_largest_object_is_kept_with_its_holes_filled():
+    shell = np.zeros((5, 5, 9), bool)
+    shell[1:4, 1:4, 1:4] = True
+    organ = shell.copy()
+    shell[2, 2, 2] = False  # closed in on all sides
+    shell[1, 2, 3] = False  # open to the outside: a notch
+    organ[1, 2, 3] = False
+    stray = shell.copy()
+    stray[:, :, 6:8] = np.indices((5, 5, 2)).sum(axis=0) % 6 == 0  # a few voxels apart from it
+    np.testing.assert_array_equal(largest_filled(stray), organ)
+
+
+@settings(max_examples=50, deadline=None)
+@given(masks)
+def test_the_largest_object_is_one_object_without_holes(mask):
+    found = largest_filled(mask)
+    assert len(label_objects(found)) == mask.any()
+    np.testing.assert_array_equal(largest_filled(found), found)
+    if mask.any():
+        assert np.count_nonzero(found) >= label_objects(mask).voxels.max()

@@ -10,6 +10,8 @@ import pytest
 
 from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
 from experiments.inspect import InspectRun
+from experiments.preprocess import PreprocessRun
+from experiments.segment import SegmentRun
 from tests.integration.commands import composed
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,8 @@ KINDS: dict[str, type[RunConfig]] = {
     "study": StudyRun,
     "demo": DemoRun,
     "inspect": InspectRun,
+    "preprocess": PreprocessRun,
+    "segment": SegmentRun,
 }
 
 

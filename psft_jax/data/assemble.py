@@ -8,11 +8,11 @@ from itertools import chain
 
 import numpy as np
 from nibabel.orientations import io_orientation
-from scipy import ndimage
 
 from psft_jax.data.nifti import LoadedVolume
 from psft_jax.data.resample import nearest
 from psft_jax.errors import InputError
+from psft_jax.objects import largest_filled
 from psft_jax.scan import Image, Mask, Scan, Volume, bounding_box
 
 AFFINE_TOLERANCE_MM = 1e-3  # what float32 headers and other tools' rounding lose, and far below a voxel
@@ -30,10 +30,12 @@ class MaskRules:
             they are refused.
         ignored_label: a label of the lesion masks that is neither lesion nor scored, such as the other
             pathology (2) of the WMH challenge. Its voxels leave the organ mask.
+        whole_image: without an organ mask the whole image is the organ, and not ``nonzero_organ``.
     """
 
     resample: bool = False
     ignored_label: int | None = None
+    whole_image: bool = False
 
 
 def assemble(
@@ -51,7 +53,7 @@ def assemble(
         session: the visit's identifier.
         sequences: for each of the two sequences its volumes, one a channel.
         organ: the organ mask, or None for skull-stripped images, whose organ is ``nonzero_organ`` of the
-            first channel of the first sequence.
+            first channel of the first sequence (or as the rules have it).
         lesion: the reference annotation, or None where there is none. It may be empty: a visit without
             lesions is a valid annotation.
         rules: how the masks are read, without one as ``MaskRules`` has it.
@@ -67,11 +69,13 @@ def assemble(
     first = sequences[0][0]
     for other in chain(*sequences):
         check_same_grid(first, other)
-    if organ is None:
+    if organ is not None:
+        organ_mask = binary_mask(on_grid_of(first, organ, rules))
+    elif rules.whole_image:
+        organ_mask = np.ones(first.data.shape, dtype=bool)
+    else:
         organ_mask = nonzero_organ(first.data)
         check_background(first, organ_mask)
-    else:
-        organ_mask = binary_mask(on_grid_of(first, organ, rules))
     lesion_mask = None
     if lesion is not None:
         lesion_mask, ignored = lesion_and_ignored(on_grid_of(first, lesion, rules), rules)
@@ -173,19 +177,14 @@ def binary_mask(volume: LoadedVolume) -> Mask:
 def nonzero_organ(volume: Volume) -> Mask:
     """The organ in an image whose outside was set to 0 (a skull-stripped brain).
 
-    It is the largest 26-connected component of the voxels that are not 0, with its holes filled
-    (``scipy.ndimage.binary_fill_holes``). It is empty, and ``Scan`` refuses it, where the volume is all 0.
+    It is the largest 26-connected component of the voxels that are not 0, with its holes filled. It is empty,
+    and ``Scan`` refuses it, where the volume is all 0.
 
     >>> row = np.array([[[0, 5, 0, 7, 7, 0]]], dtype=np.float32)
     >>> nonzero_organ(row).astype(int).tolist()
     [[[0, 0, 0, 1, 1, 0]]]
     """
-    components, n_components = ndimage.label(volume != 0, structure=np.ones((3, 3, 3)))
-    if n_components == 0:
-        return np.zeros(volume.shape, dtype=bool)
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0  # the background
-    return ndimage.binary_fill_holes(components == sizes.argmax())
+    return largest_filled(volume != 0)
 
 
 def check_background(volume: LoadedVolume, organ: Mask) -> None:

@@ -3,7 +3,9 @@
 Images are ``sub-*/[ses-*/]anat/*_FLAIR.nii[.gz]`` and ``*_T1w.nii[.gz]``. Masks (``*_mask.nii[.gz]``) lie
 beside them or in the derivatives' folder, with or without a pipeline's folder between: lesion masks have
 ``label-L`` or ``label-lesion``, brain masks ``label-brain`` or ``desc-brain``; without a brain mask the
-images are skull-stripped. Where several files fit, ``Selection`` says which one is meant.
+images are skull-stripped. Where several files fit, ``Selection`` says which one is meant. Derivatives that
+the project itself made are searched only where ``derivatives`` names one of them, or ``Selection`` the
+``desc`` of the lesion masks: what a network found is not taken for an annotation by mistake.
 
 A subject's sessions are ordered by ``acq_time`` of ``sub-*_sessions.tsv`` where it gives one for each of
 them, else by their labels (ses-2 before ses-10). The earliest is the baseline and those after it are
@@ -19,9 +21,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from psft_jax.data.assemble import MaskRules
+from psft_jax.data.bids_derivative import made_here
 from psft_jax.data.bids_sessions import Session, ordered, sessions_of, told
 from psft_jax.data.brain import SEQUENCES
 from psft_jax.data.listing import Listing, layout_error
@@ -125,7 +129,7 @@ def find(
         tuple(visits),
         unusable=tuple(problems),
         incomplete=frozenset(incomplete),
-        notes=_order_note(order.by_label),
+        notes=(*_order_note(order.by_label), *_passed_over_note(reader.passed_over)),
         rules=MaskRules(resample=resample_masks),
         provenance=provenance,
     )
@@ -158,6 +162,13 @@ class _Reader:
     lesion_labels: tuple[str, ...]
     select: Selection
 
+    @cached_property
+    def passed_over(self) -> tuple[Path, ...]:
+        """Derivatives of the project's own that nobody asked for."""
+        if self.masks is None or "desc" in self.select.lesion:
+            return ()
+        return tuple(folder for folder in _folders(self.masks) if made_here(folder))
+
     def has_images(self, session: Session) -> bool:
         return any(file.suffix in ("FLAIR", "T1w") for file in _named(session.folder / "anat"))
 
@@ -187,12 +198,16 @@ class _Reader:
         """Folders that may hold masks of the session: beside its images, and in derivatives."""
         folders = [session.folder / "anat"]
         if self.masks is not None:
-            pipelines = sorted(entry for entry in self.masks.iterdir() if entry.is_dir())
+            pipelines = [folder for folder in _folders(self.masks) if folder not in self.passed_over]
             for pipeline in (self.masks, *pipelines):
                 of_subject = pipeline / session.subject
                 folders += [of_subject / "anat"]
                 folders += [of_subject / session.label / "anat"] if session.label else []
         return list(dict.fromkeys(folders))
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir())
 
 
 def _named(folder: Path) -> list[Named]:
@@ -240,3 +255,12 @@ def _order_note(by_label: tuple[str, ...]) -> tuple[str, ...]:
         return ()
     shown = ", ".join(by_label[:5]) + (f" and {len(by_label) - 5} more" if len(by_label) > 5 else "")
     return (f"No sessions.tsv says when the sessions of {shown} were acquired: their labels tell the order.",)
+
+
+def _passed_over_note(folders: tuple[Path, ...]) -> tuple[str, ...]:
+    if not folders:
+        return ()
+    return (
+        f"Masks in {', '.join(map(str, folders))} are results of psft_jax, and are not read as annotations: "
+        "select.lesion={desc: ...} says which masks are meant, theirs or others.",
+    )

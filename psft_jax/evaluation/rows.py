@@ -15,7 +15,7 @@ import pandas as pd
 
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
-from psft_jax.scan import Task
+from psft_jax.scan import AnyTask
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Row:
     """One value; the fields are the file's columns, in their order."""
 
     dataset: str
-    task: Task
+    task: AnyTask
     patient: str
     session: str
     model: str
@@ -75,7 +75,7 @@ def to_rows(
     values: Mapping[str, float],
     *,
     dataset: str,
-    task: Task,
+    task: AnyTask,
     patient: str,
     session: str,
     model: str,

@@ -1,4 +1,4 @@
-"""From a probability map to a binary lesion mask (section 2.4)."""
+"""From a probability map to a binary mask, of lesions (section 2.4) or of an organ."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool
 from scipy import ndimage
 
+from psft_jax.objects import largest_filled
 from psft_jax.scan import Mask, Volume
 
 CUBE = np.ones((3, 3, 3), dtype=bool)
@@ -35,6 +36,16 @@ def postprocess(probability: Volume, organ: Mask, *, threshold: float = 0.5, ope
     """
     lesion = close_holes((probability >= threshold) & organ)
     return remove_noise(lesion) if opening else lesion
+
+
+def organ_mask(probability: Volume, *, threshold: float = 0.5) -> Mask:
+    """The largest object of what reaches the threshold, with its holes filled; empty where nothing does.
+
+    Args:
+        probability: (Z, Y, X) probability of organ.
+        threshold: a voxel is organ from this probability upwards.
+    """
+    return largest_filled(probability >= threshold)
 
 
 def close_holes(mask: Mask) -> Mask:

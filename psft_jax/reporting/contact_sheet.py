@@ -34,7 +34,7 @@ from psft_jax.scan import Sequence as MRISequence
 
 ORGAN = (0.25, 0.75, 1.00)
 _PANEL_IN = 1.9
-_AXIAL, _CORONAL = ("R", "L", "A", "P"), ("R", "L", "S", "I")
+AXIAL, CORONAL = ("R", "L", "A", "P"), ("R", "L", "S", "I")
 """What is left, right, up and down in a panel."""
 _PLACES = (
     (0.03, 0.5, "left", "center"),
@@ -79,7 +79,7 @@ def strip_of(scan: Scan, sequences: tuple[MRISequence, MRISequence], name: str) 
     slices = informative_slices(scan, [looked_for], 2)
     z = max(slices, key=lambda z: int(looked_for[z].sum()))
     panels = [
-        Panel(f"{first}, slice {z}", _colourless(view.grey(image, z)), view.aspect, _AXIAL),
+        Panel(f"{first}, slice {z}", _colourless(view.grey(image, z)), view.aspect, AXIAL),
         _axial(f"{first}, slice {z}", scan, view, image, z),
         _axial(f"{second}, slice {z}", scan, of_other, other, z),
         *(_axial(f"{first}, slice {at}", scan, view, image, at) for at in slices if at != z),
@@ -110,16 +110,14 @@ def contact_sheet(strips: Sequence[Strip], *, title: str, provenance: Provenance
         for axis in row[len(strip.panels) :]:
             axis.set_axis_off()
         for axis, panel in zip(row, strip.panels, strict=False):
-            _show(axis, panel)
+            show_panel(axis, panel)
         row[0].set_ylabel(strip.name, fontsize=8)
     return figure
 
 
 def _axial(title: str, scan: Scan, view: AxialView, image: Volume, z: int) -> Panel:
     lesion = None if scan.lesion is None else view.plane(scan.lesion, z)
-    return Panel(
-        title, _outlined(view.grey(image, z), view.plane(scan.organ, z), lesion), view.aspect, _AXIAL
-    )
+    return Panel(title, outlined(view.grey(image, z), view.plane(scan.organ, z), lesion), view.aspect, AXIAL)
 
 
 def _coronal(title: str, scan: Scan, image: Volume, window: tuple[float, float]) -> Panel:
@@ -132,11 +130,12 @@ def _coronal(title: str, scan: Scan, image: Volume, window: tuple[float, float])
     lesion = None if scan.lesion is None else radiological(scan.lesion[box])
     height, _, width = scan.spacing_mm
     return Panel(
-        f"{title} {y}", _outlined(grey, radiological(scan.organ[box]), lesion), height / width, _CORONAL
+        f"{title} {y}", outlined(grey, radiological(scan.organ[box]), lesion), height / width, CORONAL
     )
 
 
-def _outlined(grey: Plane, organ: PlaneMask, lesion: PlaneMask | None) -> RGB:
+def outlined(grey: Plane, organ: PlaneMask, lesion: PlaneMask | None) -> RGB:
+    """An image with the edge of one mask in the colour ``ORGAN``, and of another over it in ``OUTLINE``."""
     rgb = _colourless(grey)
     edge = outline(organ)
     rgb[edge] = (1 - OPACITY) * rgb[edge] + OPACITY * np.asarray(ORGAN)
@@ -161,7 +160,8 @@ def _proportion(panel: Panel) -> float:
     return panel.aspect * height / width
 
 
-def _show(axis: Axes, panel: Panel) -> None:
+def show_panel(axis: Axes, panel: Panel) -> None:
+    """A picture with its title and the sides of the body."""
     axis.imshow(panel.image, aspect=panel.aspect, interpolation="nearest")
     axis.set(xticks=(), yticks=())
     axis.set_title(panel.title, fontsize=8)

@@ -71,6 +71,11 @@ def lesion_slices(scan: Scan) -> Int[np.ndarray, " n"]:
     return np.flatnonzero(scan.lesion.any(axis=(1, 2)))
 
 
+def all_slices(scan: Scan) -> Int[np.ndarray, " n"]:
+    """Positions along Z of all slices: an organ is learnt from what is beyond it, too."""
+    return np.arange(scan.shape[0])
+
+
 def slices_of(scan: Scan, positions: Int[np.ndarray, " n"]) -> Slices:
     """The axial slices of an annotated scan at the given positions along Z.
 

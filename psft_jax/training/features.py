@@ -24,6 +24,9 @@ from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract
 
 logger = logging.getLogger(__name__)
 
+ROUND = 16
+"""Slots are a multiple of this many where the budget allows, so that patients share a compiled program."""
+
 Bank = Float[Array, "slots pp f"]
 """Kept features: a row of slots, each with the pixels of one patch at one angle."""
 
@@ -84,9 +87,10 @@ def plan_features(
     full, half = jnp.dtype(network.precision.dtype), jnp.dtype(jnp.bfloat16)
 
     def capacity(dtype: jnp.dtype) -> int:
-        return int(min(wanted, budget_bytes // (pixels * channels * dtype.itemsize)))
+        rounded = -(-wanted // ROUND) * ROUND
+        return int(min(rounded, budget_bytes // (pixels * channels * dtype.itemsize)))
 
-    dtype = full if capacity(full) == wanted else half
+    dtype = full if capacity(full) >= wanted else half
     slots = capacity(dtype)
     if wanted == ids.size or slots < max(np.unique(ids[call]).size for call in calls):
         logger.info("the trunk's features are computed anew in every step")
@@ -96,7 +100,7 @@ def plan_features(
     size = slots * pixels * channels * dtype.itemsize / 2**30
     logger.info(
         "the trunk's features of %d of %d different patches kept in %s (%.2f GiB): %d computed, %d drawn",
-        slots, wanted, dtype.name, size, fills, ids.size,
+        min(slots, wanted), wanted, dtype.name, size, fills, ids.size,
     )  # fmt: skip
     return Plan(rounds, (slots, pixels, channels), dtype)
 

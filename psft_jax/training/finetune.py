@@ -59,7 +59,7 @@ class Tuned(NamedTuple):
 
 @dataclass(frozen=True)
 class Execution:
-    """How fine-tuning uses the machine; it changes no result.
+    """How fine-tuning uses the machine; it changes no result but by rounding.
 
     Args:
         steps_per_dispatch: steps in one call to the device. XLA compiles a loop of steps well for a GPU and

@@ -14,7 +14,7 @@ from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
 from psft_jax.model.config import PNetConfig
 from psft_jax.model.network import Network, Variables
-from psft_jax.scan import Cohort, Provenance, Task
+from psft_jax.scan import AnyTask, Cohort, Provenance
 from psft_jax.training.checkpoints import restore_tree, save_tree
 
 RECORD = "base.json"
@@ -26,7 +26,7 @@ class BaseRecord:
     """What a base CNN is and what it was trained on.
 
     Args:
-        task: segmentation or detection.
+        task: segmentation, detection or organ.
         model: its architecture.
         model_name: the name of the preset.
         channels: input channels of the two pathways.
@@ -38,7 +38,7 @@ class BaseRecord:
         sha256: of its variables, because a checkpoint does not tell a flipped bit from a weight.
     """
 
-    task: Task
+    task: AnyTask
     model: PNetConfig
     model_name: str
     channels: tuple[int, int]
@@ -54,7 +54,7 @@ class BaseRecord:
         """The architecture with its input channels."""
         return Network(self.model, self.channels)
 
-    def check_fits(self, cohort: Cohort, task: Task) -> None:
+    def check_fits(self, cohort: Cohort, task: AnyTask) -> None:
         """Make sure that the base CNN can be fine-tuned on a cohort, and has not seen its test patients.
 
         Raises:
@@ -135,6 +135,6 @@ def fingerprint(variables: Variables) -> str:
     return digest.hexdigest()
 
 
-def _described(task: Task, sequences: tuple[str, ...], channels: tuple[int, int]) -> str:
+def _described(task: AnyTask, sequences: tuple[str, ...], channels: tuple[int, int]) -> str:
     inputs = " and ".join(f"{name} ({count})" for name, count in zip(sequences, channels, strict=True))
     return f"{task.value} with {inputs} channels"

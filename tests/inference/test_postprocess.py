@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import SimpleITK as sitk  # noqa: N813 (its own manual calls it so)
+import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage import morphology
 
-from psft_jax.inference.postprocess import close_holes, postprocess, remove_noise
+from psft_jax.inference.postprocess import close_holes, organ_mask, postprocess, remove_noise
 
 masks = arrays(bool, st.tuples(*[st.integers(1, 7)] * 3))
 
@@ -145,3 +145,10 @@ def test_more_probability_never_means_less_lesion(mask, opening):
     high = np.where(mask, 1.0, low)
     organ = np.ones(mask.shape, bool)
     assert (postprocess(low, organ, opening=opening) <= postprocess(high, organ, opening=opening)).all()
+
+
+def test_an_organ_is_the_largest_object_that_reaches_the_threshold():
+    probability = np.array([[[0.5, 0.7, 0.49, 0.9, 0.0, 0.5, 0.5, 0.6]]], np.float32)
+    assert organ_mask(probability)[0, 0].tolist() == [False] * 5 + [True] * 3
+    assert organ_mask(probability, threshold=0.55)[0, 0].tolist() == [False, True] + [False] * 6
+    assert not organ_mask(probability, threshold=0.95).any()

@@ -10,7 +10,10 @@ from hydra import compose, initialize_config_dir
 from experiments.config import DemoRun, FinetuneRun, RunConfig, StudyRun, TrainBaseRun
 from experiments.inspect import InspectRun
 from experiments.launch import register_resolvers
+from experiments.organ import OrganRun
 from experiments.parsing import parse
+from experiments.preprocess import PreprocessRun
+from experiments.segment import SegmentRun
 
 CONF = Path(__file__).parents[2] / "conf"
 NAMES: dict[type[RunConfig], str] = {
@@ -19,6 +22,9 @@ NAMES: dict[type[RunConfig], str] = {
     StudyRun: "study",
     DemoRun: "demo",
     InspectRun: "inspect",
+    OrganRun: "organ",
+    PreprocessRun: "preprocess",
+    SegmentRun: "segment",
 }
 
 T = TypeVar("T", bound=RunConfig)

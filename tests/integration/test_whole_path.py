@@ -59,6 +59,14 @@ def test_a_finished_run_is_skipped_and_an_other_configuration_refused(trained: T
         train_base.run(tiny_training(dataset, out, "seed=5", f"name={base.name}"))
 
 
+def test_devices_that_are_not_there_are_refused_before_anything_is_written(trained: Trained) -> None:
+    dataset, out, base = trained
+    config = tiny_finetuning(dataset, out, base, "hardware.devices=2", "name=two_devices")
+    with pytest.raises(InputError, match=r"hardware\.devices: found 2 devices"):
+        finetune.run(config)
+    assert not (out / "finetune" / "two_devices").exists()
+
+
 def test_results_are_tidy_and_complete(tuned: tuple[str, Path, Path, Path]) -> None:
     dataset, out, base, run = tuned
     results = read_results(run / "results.csv")

@@ -12,6 +12,7 @@ from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan
 from psft_jax.training.checkpoints import restore_tree, save_tree
+from psft_jax.training.features import _filled
 from psft_jax.training.finetune import Execution, Subject, Tuned, finetune, finetune_all
 from psft_jax.training.material import Annotated
 from psft_jax.training.settings import FinetuneConfig
@@ -77,14 +78,17 @@ def test_many_steps_a_call_are_as_one_by_one(
 
 
 def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
-    """Nor do other learning rates, class weights, and numbers of slices."""
+    """Nor do other learning rates, class weights, and numbers of slices, nor what is kept of a patient."""
+    banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=1))
     tune(settings)
-    before = take_steps._cache_size()
+    tune(banked)
+    before = take_steps._cache_size(), _filled._cache_size()
     lesion = np.zeros((4, 24, 20), bool)
     lesion[2:, 5:9, 8:12] = True
     tune(settings, subject="P7", lesion=lesion)
     tune(replace(settings, learning_rate=0.001, class_weights=(1.0, 2.0)), subject="P8")
-    assert take_steps._cache_size() == before
+    tune(banked, subject="P7", lesion=lesion)
+    assert (take_steps._cache_size(), _filled._cache_size()) == before
 
 
 def test_a_step_is_compiled_once_also_for_a_restored_network(

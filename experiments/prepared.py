@@ -1,0 +1,121 @@
+"""What a run of ``preprocess`` leaves beside the subjects' folders, and how to go on from it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shlex
+from collections.abc import Mapping
+from collections.abc import Sequence as Listed
+from pathlib import Path
+
+from experiments.datasets import FilesDataset, TableDataset
+from experiments.launch import CONFIG, DONE, IDENTITY
+from psft_jax.data.bids_derivative import DESCRIPTION, Sources, write_dataset_description
+from psft_jax.data.channels import DCEChannels
+from psft_jax.data.listing import Listing
+from psft_jax.errors import InputError
+from psft_jax.files import atomic_path
+from psft_jax.preprocess.scans_table import write_scans
+from psft_jax.preprocess.subjects import RECORD, Record, Subject
+from psft_jax.reporting.inspection import problems_frame, write_frame
+from psft_jax.scan import Provenance, Task
+
+SCANS, PROBLEMS, LOGS = "scans.csv", "problems.csv", "log"
+RUN_FILES = (SCANS, PROBLEMS, LOGS, "*.log", CONFIG, IDENTITY, DONE, f"*{RECORD}")
+NOT_BIDS = (*RUN_FILES, "*_xfm.*", "*_DCE.*", "*_DWI.*")
+"""What a validator of BIDS is to pass over: BIDS has no names for transforms and for scans of the liver."""
+README = """# {name}, preprocessed
+
+Scans of {name} ({provenance} data), made ready for lesion quantification with psft_jax. `scans.csv` names the
+visits that are ready. Each file has a JSON file beside it: what it was made from, with SHA-256, and how.
+
+Research software: not for diagnosis or treatment.
+"""
+PLAIN_WORD = re.compile(r"[A-Za-z0-9_./-]+")
+TABLES = {
+    Task.SEGMENTATION: ("table", ("FLAIR", "T1"), None),
+    Task.DETECTION: ("table_liver", ("DCE", "DWI"), DCEChannels.BREATH_HOLDS),
+}
+"""Of each task the data set that reads the table, and what it says of sequences and of channels."""
+
+logger = logging.getLogger(__name__)
+
+
+def sources_of(listings: Listed[Listing]) -> Sources:
+    """The folders of the originals, by what sidecars call them."""
+    roots = [listing.root if listing.root.is_dir() else listing.root.parent for listing in listings]
+    return Sources({"raw" if not place else f"raw{place + 1}": root for place, root in enumerate(roots)})
+
+
+def describe(folder: Path, listings: Listed[Listing]) -> None:
+    """Make the run's folder a BIDS derivative, where it is none yet."""
+    if (folder / DESCRIPTION).exists():
+        return
+    first = listings[0]
+    readme = README.format(name=first.name, provenance=first.provenance)
+    for name, text in ((".bidsignore", "\n".join((*NOT_BIDS, ""))), ("README.md", readme)):
+        with atomic_path(folder / name, overwrite=True) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    write_dataset_description(
+        folder,
+        name=f"{first.name}, preprocessed",
+        description="Raw scans, made ready for lesion quantification",
+        sources=sources_of(listings),
+    )
+
+
+def tell(folder: Path, problems: Listed[InputError], listings: Listed[Listing]) -> None:
+    """Log the notes of the data set and all problems; write a table of the problems."""
+    write_frame(folder / PROBLEMS, problems_frame(problems))
+    for note in (note for listing in listings for note in listing.notes):
+        logger.info("note: %s", note)
+    for number, problem in enumerate(problems, 1):
+        logger.error("problem %d: %s", number, problem)
+
+
+def write_ready(
+    folder: Path, subjects: Listed[Subject], ready: Mapping[str, Record], listings: Listed[Listing]
+) -> None:
+    """Write the table of the visits that are ready.
+
+    Args:
+        folder: of the run.
+        subjects: in the order of the table.
+        ready: the records of those that are, by name.
+        listings: the data set.
+    """
+    records = (ready[subject.name] for subject in subjects if subject.name in ready)
+    visits = [visit for record in records for visit in record.visits]
+    write_scans(folder / SCANS, visits, _names(listings))
+
+
+def next_words(folder: Path, dataset: FilesDataset, listings: Listed[Listing], task: Task) -> list[str]:
+    """The words after which a command reads the table of prepared scans in a run's folder."""
+    kind, usual, channels = TABLES[task]
+    words = [
+        f"dataset={kind}",
+        _word("dataset.path", str(folder / SCANS)),
+        _word("dataset.name", listings[0].name),
+    ]
+    if _names(listings) != usual:
+        words.append(shlex.quote(f"dataset.sequences={json.dumps(_names(listings), ensure_ascii=False)}"))
+    if isinstance(dataset, TableDataset) and dataset.dce_channels != channels:
+        words.append(f"dataset.dce_channels={dataset.dce_channels or 'null'}")
+    if dataset.provenance is not Provenance.REAL:
+        words.append(f"dataset.provenance={dataset.provenance}")
+    return words
+
+
+def _names(listings: Listed[Listing]) -> tuple[str, str]:
+    first, second = listings[0].sequences
+    return first.name, second.name
+
+
+def _word(key: str, value: str) -> str:
+    """A key and a value between the quotation marks that Hydra and the shell need."""
+    if PLAIN_WORD.fullmatch(value):
+        return f"{key}={value}"
+    escaped = value.replace('"', '\\"')
+    return shlex.quote(f'{key}="{escaped}"')

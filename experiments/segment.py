@@ -1,0 +1,183 @@
+"""Lesion masks by a base CNN for the visits that nobody has annotated: drafts to correct, or a first look.
+
+python -m experiments.segment base=RUN dataset=table dataset.path=scans.csv
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import hydra
+import pandas as pd
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from experiments.config import BasedRun, TaskConfig
+from experiments.datasets import read_from_files
+from experiments.heads import Start
+from experiments.launch import BASE_CNN, command, finish, open_run, register_resolvers
+from experiments.patient import BASE, outcome, write_figures, write_volumes
+from experiments.prepared import SCANS, next_words
+from psft_jax.data.normalise import normalise
+from psft_jax.data.visit_files import Role, VisitFiles
+from psft_jax.errors import InputError, check_fields
+from psft_jax.evaluation.rows import RESULTS, write_table
+from psft_jax.files import sha256_of
+from psft_jax.inference.volume import predict
+from psft_jax.model.dropout import Masks
+from psft_jax.preprocess.scans_table import write_scans
+from psft_jax.scan import Visit
+from psft_jax.training.saved import load_base
+
+STAGE = "segment"
+VISITS = "visits"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentRun(BasedRun):
+    """``python -m experiments.segment``.
+
+    Args:
+        task: segmentation or detection.
+        monte_carlo_samples: dropout samples of the uncertainty; 0 for none.
+        monte_carlo_masks: what a dropout mask is drawn for.
+    """
+
+    task: TaskConfig
+    monte_carlo_samples: int = 0
+    monte_carlo_masks: Masks = Masks.ELEMENTWISE
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        valid = {"monte_carlo_samples": (self.monte_carlo_samples >= 0, "0 (no uncertainty) or more")}
+        check_fields(self, valid, remedy="The paper draws 25.")
+
+
+def run(config: SegmentRun) -> Path:
+    """Segment every visit without a lesion mask, and write a table in which those to tune on have one.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        InputError: the base CNN does not fit, no visit lacks a mask, or some visits could not be done; the
+            others are kept.
+    """
+    dataset = read_from_files(config.dataset)
+    # Nobody needs a lesion mask here.
+    listings = [replace(listing, annotated=False) for listing in dataset.listings()]
+    record, base = load_base(config.base_folder)
+    cohort = dataset.cohort_of(listings).map(normalise)
+    record.check_fits(cohort, config.task.kind)
+    start = Start(record, base, cohort, config.task, config.precision, config.hardware)
+    files = {(f.subject, f.session): f for listing in listings for f in listing.visits}
+    everyone = (*cohort.training, *cohort.test)
+    missing = [
+        visit
+        for patient in everyone
+        for visit in patient.visits
+        if files[visit.subject, visit.session].lesion is None
+    ]
+    if not missing:
+        raise InputError(
+            cohort.name,
+            found="a lesion mask for every visit",
+            expected="visits that nobody has annotated",
+            remedy="There is nothing to draft: go on with experiments.finetune.",
+        )
+    inputs = {f"files of {_name(visit)}": sha256_of(visit.files) for visit in missing}
+    with open_run(config, STAGE, {BASE_CNN: record.sha256, **inputs}) as opened, logging_redirect_tqdm():
+        folder = opened.folder
+        failures = {} if opened.finished else _segment_all(missing, start, config, folder)
+        done = [visit for visit in missing if _name(visit) not in failures]
+        tables = [pd.read_csv(_home(folder, visit) / RESULTS.file) for visit in done]
+        if tables:
+            write_table(folder / RESULTS.file, pd.concat(tables, ignore_index=True), overwrite=True)
+        rows = [_row(file, folder, failures) for file in files.values()]
+        first, second = (sequence.name for sequence in cohort.sequences)
+        write_scans(folder / SCANS, rows, (first, second))
+        if not failures:
+            finish(folder)
+    words = next_words(folder, dataset, listings, config.task.kind)
+    logger.info("drafts: %s", folder / VISITS)
+    logger.info("correct the baselines' masks, then: python -m experiments.finetune %s ...", " ".join(words))
+    if failures:
+        raise InputError(
+            folder,
+            found=f"visits that failed: {', '.join(failures)}",
+            expected="a mask for every visit",
+            remedy="The reasons are above. Mend them and repeat the command: what is done is kept.",
+        )
+    return folder
+
+
+def _segment_all(
+    visits: Sequence[Visit], start: Start, config: SegmentRun, folder: Path
+) -> dict[str, InputError]:
+    """Every visit that is not done yet; what fails, fails alone. A folder with a table is complete."""
+    failures = {}
+    for visit in tqdm(visits, desc="segmenting", unit="visit", disable=len(visits) < 2):
+        if (_home(folder, visit) / RESULTS.file).exists():
+            continue
+        shutil.rmtree(_home(folder, visit), ignore_errors=True)  # half of an interrupted run
+        try:
+            _segment(visit, start, config, _home(folder, visit))
+        except InputError as error:
+            logger.error("%s failed: %s", _name(visit), error)
+            failures[_name(visit)] = error
+    return failures
+
+
+def _segment(visit: Visit, start: Start, config: SegmentRun, home: Path) -> None:
+    scan = visit.load()
+    (prediction,) = predict(
+        start.network,
+        [start.base],
+        scan,
+        samples=config.monte_carlo_samples,
+        masks=config.monte_carlo_masks,
+        seed=config.seed,
+    )
+    found = outcome(prediction, scan, start, BASE, config.seed)
+    home.mkdir(parents=True)
+    write_volumes(home, prediction, found.mask, scan)
+    write_figures(home, scan, {BASE: found}, start)
+    write_table(home / RESULTS.file, found.tables[RESULTS.file])
+
+
+def _row(files: VisitFiles, folder: Path, failures: dict[str, InputError]) -> VisitFiles:
+    """A visit as the table names it; only what a network learns from needs a mask."""
+    first, second = (tuple(file.absolute() for file in sequence) for sequence in files.sequences)
+    lesion = files.lesion and files.lesion.absolute()
+    if lesion is None and files.role is not Role.FOLLOW_UP and files.name not in failures:
+        lesion = Path(VISITS, files.name, f"{files.name}_mask.nii.gz")
+    return replace(
+        files, sequences=(first, second), organ=files.organ and files.organ.absolute(), lesion=lesion
+    )
+
+
+def _name(visit: Visit) -> str:
+    return f"{visit.subject}_{visit.session}"
+
+
+def _home(folder: Path, visit: Visit) -> Path:
+    return folder / VISITS / _name(visit)
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="segment")
+@command(SegmentRun)
+def main(config: SegmentRun) -> None:
+    """Segment, and say where the results lie."""
+    folder = run(config)
+    logger.info("volumes: %s", folder / RESULTS.file)
+
+
+if __name__ == "__main__":
+    register_resolvers(SegmentRun, STAGE)
+    main()
