@@ -105,7 +105,8 @@ def _annotations(visits: list[VisitFiles]) -> Iterable[tuple[str, str, str]]:
             yield (
                 f"no lesion mask for visit {visit.session} ({visit.role})",
                 "a lesion mask, since the network learns from this visit",
-                "Annotate the visit, or leave the patient out; a follow-up needs no mask.",
+                "Annotate the visit (experiments.segment makes a draft), or leave the patient out; a "
+                "follow-up needs no mask.",
             )
 
 

@@ -29,7 +29,7 @@ from psft_jax.preprocess.outputs import Pipeline, Prepared
 def liver_pipeline(settings: LiverSettings) -> Pipeline:
     """The pipeline of these settings; it can be sent to another process.
 
-    At the paper's size it takes about 4 GB, whatever the number of visits.
+    At the paper's size it takes about 5 GB, whatever the number of visits.
 
     Raises:
         InputError: the extra ``preprocess`` is not installed.
