@@ -94,6 +94,16 @@ def series(*, quick: bool) -> list[Series]:
         ),
         Series(
             f"slices, {steps} iterations",
+            "psft_jax, continuous angles (a fifth, scaled)",
+            ours,
+            "finetune",
+            "slices",
+            few,
+            {"iterations": [steps // 5]},
+            scale=5,
+        ),
+        Series(
+            f"slices, {steps} iterations",
             "PyTorch (5 iterations, scaled)",
             theirs,
             "finetune",

@@ -24,6 +24,10 @@ from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract
 
 logger = logging.getLogger(__name__)
 
+ALONE = 1.2
+"""What the features of a patch cost that is computed alone, in those of one computed in a minibatch."""
+FROM_BFLOAT16 = 0.4
+"""What it costs a CPU to look features up in bfloat16 and compute in float32, likewise; elsewhere nothing."""
 ROUND = 16
 """Slots are a multiple of this many where the budget allows, so that patients share a compiled program."""
 
@@ -64,8 +68,8 @@ def plan_features(
 ) -> Plan | None:
     """Decide whether features are kept, how many and in which format, and log it.
 
-    They are kept in the network's precision where all of them fit the budget, else in bfloat16, and where
-    those do not fit either, as many as do.
+    In the network's precision or in bfloat16, as many as fit the budget: whichever takes the least work, the
+    passes through the trunk that are left and what looking up costs; or not at all, where that takes less.
 
     Args:
         network: the architecture.
@@ -75,8 +79,8 @@ def plan_features(
         budget_bytes: memory that kept features may take.
 
     Returns:
-        The plan, or None where keeping saves nothing: angles are continuous, no patch comes twice, or the
-        budget is smaller than what a single call needs.
+        The plan, or None where keeping saves nothing: angles are continuous, patches seldom come twice, or
+        the budget is smaller than what a single call needs.
     """
     angles = patches.fixed_angles
     if angles is None:
@@ -86,23 +90,28 @@ def plan_features(
     pixels, channels = patches.size**2, network.config.fused_channels
     full, half = jnp.dtype(network.precision.dtype), jnp.dtype(jnp.bfloat16)
 
-    def capacity(dtype: jnp.dtype) -> int:
+    at_once = max(np.unique(ids[call]).size for call in calls)
+    looked_up = FROM_BFLOAT16 if jax.default_backend() == "cpu" else 0.0
+    plans: list[tuple[float, Plan]] = []
+    for dtype, of_look_up in {full: 0.0, half: 0.0 if half == full else looked_up}.items():
         rounded = -(-wanted // ROUND) * ROUND
-        return int(min(rounded, budget_bytes // (pixels * channels * dtype.itemsize)))
-
-    dtype = full if capacity(full) >= wanted else half
-    slots = capacity(dtype)
-    if wanted == ids.size or slots < max(np.unique(ids[call]).size for call in calls):
+        slots = int(min(rounded, budget_bytes // (pixels * channels * dtype.itemsize)))
+        if slots >= at_once:
+            rounds = _rounds(ids, calls, slots, len(angles))
+            work = ALONE * sum(len(r.fills) for r in rounds) + of_look_up * ids.size
+            plans.append((work, Plan(rounds, (slots, pixels, channels), dtype)))
+    work, plan = min(plans, key=lambda one: one[0], default=(np.inf, None))
+    if plan is None or work >= ids.size:
         logger.info("the trunk's features are computed anew in every step")
         return None
-    rounds = _rounds(ids, calls, slots, len(angles))
-    fills = sum(len(r.fills) for r in rounds)
-    size = slots * pixels * channels * dtype.itemsize / 2**30
+    slots, *_ = plan.shape
     logger.info(
         "the trunk's features of %d of %d different patches kept in %s (%.2f GiB): %d computed, %d drawn",
-        min(slots, wanted), wanted, dtype.name, size, fills, ids.size,
+        min(slots, wanted), wanted, jnp.dtype(plan.dtype).name,
+        slots * pixels * channels * jnp.dtype(plan.dtype).itemsize / 2**30,
+        sum(len(r.fills) for r in plan.rounds), ids.size,
     )  # fmt: skip
-    return Plan(rounds, (slots, pixels, channels), dtype)
+    return plan
 
 
 def _rounds(

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from jax import numpy as jnp
 
 from psft_jax.model.network import Network, Variables
+from psft_jax.model.precision import Precision
 from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract, make_pool
 from psft_jax.sampling.positions import corner_centres
 from psft_jax.sampling.slices import lesion_slices, slices_of
@@ -54,15 +55,25 @@ def plan(network: Network, config: PatchConfig, ids: Sequence[Sequence[int]], sl
     return plan_features(network, config, draws, calls, budget_bytes=int(slots * ENTRY))
 
 
-@pytest.mark.parametrize(("slots", "tolerance"), [(4, 1e-5), (3, 2e-2), (1, 2e-2)])
+@pytest.mark.parametrize(
+    ("slots", "dtype", "tolerance"),
+    [(4, jnp.float32, 1e-5), (3, jnp.float32, 1e-5), (1.5, jnp.bfloat16, 2e-2), (1, jnp.bfloat16, 2e-2)],
+)
 def test_what_is_looked_up_is_what_the_trunk_gives(
-    tiny: Network, scrambled: Scramble, pool: Pool, banked: PatchConfig, slots: int, tolerance: float
+    tiny: Network,
+    scrambled: Scramble,
+    pool: Pool,
+    banked: PatchConfig,
+    slots: float,
+    dtype: Any,
+    tolerance: float,
 ) -> None:
-    """All in float32; all in bfloat16; and two at a time in bfloat16."""
-    ids = [[3, 4], [4, 3], [11, 4], [18, 3], [3, 11]]
+    """All in float32, three at a time, and, where two in float32 do not fit, three and two in bfloat16."""
+    ids = [[3, 4], [4, 3], [4, 3], [3, 4], [11, 4], [18, 3], [3, 11], [11, 3], [3, 11], [11, 3], [3, 11]]
     variables = scrambled(tiny, 0)
     made = plan(tiny, banked, ids, slots)
     assert made is not None
+    assert made.dtype == dtype
     keeper = FeatureKeeper(tiny, tiny.fold(variables), pool, banked, made)
     trunk = jax.jit(lambda images: tiny.trunk(variables, images)[0])
     cut = jax.jit(extract, static_argnames="config")
@@ -119,22 +130,42 @@ def combinations_up_to(items: list[int], size: int) -> list[frozenset[int]]:
 
 
 def test_features_are_kept_only_where_it_saves_work(tiny: Network, banked: PatchConfig) -> None:
-    again = [[0, 1], [0, 2]]
+    again = [[0, 1], [0, 2], [0, 1], [1, 2]]
     kept = plan(tiny, banked, again, 3)
     assert kept is not None
     assert kept.shape == (3, 81, 16)
     assert kept.dtype == jnp.float32
     assert plan(tiny, replace(banked, angle_bank=0), again, 3) is None  # continuous angles never come again
     assert plan(tiny, banked, [[0, 1], [2, 3]], 9) is None  # no patch comes again
+    assert plan(tiny, banked, [[0, 1], [2, 3], [4, 0]], 9) is None  # one does, which saves less than it costs
     halved = plan(tiny, banked, again, 1.5)
     assert halved is not None
     assert (halved.shape, halved.dtype) == ((3, 81, 16), jnp.bfloat16)
     assert plan(tiny, banked, again, 0.9) is None  # not even one step fits
+    # 24 drawn, four of them different: two in float32 leave all to compute, four in bfloat16 leave 4 (4.8)
+    # and 24 to look up (9.6). A network that computes in bfloat16 looks them up for nothing.
+    rarely = [[0, 1], [2, 3]] * 6
+    for precision, slots, expected in (
+        (Precision.FLOAT32, 2.5, jnp.bfloat16),
+        (Precision.FLOAT32, 4, jnp.float32),
+        (Precision.BFLOAT16, 2, jnp.bfloat16),
+    ):
+        chosen = plan(replace(tiny, precision=precision), banked, rarely, slots)
+        assert chosen is not None
+        assert chosen.dtype == expected
+
+
+def test_few_in_float32_can_be_less_work_than_all_in_bfloat16(tiny: Network, banked: PatchConfig) -> None:
+    """Nine patches of which two come nearly always: a CPU looks those up in float32."""
+    ids = [[0, 1]] * 20 + [[0, other] for other in range(2, 9)]
+    chosen = plan(tiny, banked, ids, 4.5)
+    assert chosen is not None
+    assert (chosen.dtype, chosen.shape[0]) == (jnp.float32, 4)
 
 
 def test_the_choice_is_logged(tiny: Network, banked: PatchConfig, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO"):
-        plan(tiny, banked, [[0, 1], [0, 2]], 1.5)
+        plan(tiny, banked, [[0, 1], [0, 2], [0, 1], [1, 2]], 1.5)
         plan(tiny, banked, [[0, 1], [0, 2]], 0.5)
-    assert "3 of 3 different patches kept in bfloat16 (0.00 GiB): 3 computed, 4 drawn" in caplog.text
+    assert "3 of 3 different patches kept in bfloat16 (0.00 GiB): 3 computed, 8 drawn" in caplog.text
     assert "computed anew in every step" in caplog.text
