@@ -30,7 +30,7 @@ from experiments.derivative import (
     sessions,
 )
 from experiments.finished import finished_run, read_json
-from experiments.launch import BASE_CNN, IDENTITY, errors_as_sentences
+from experiments.launch import BASE_CNN, IDENTITY, errors_as_sentences, log_to_terminal
 from psft_jax.data.bids_derivative import (
     PIPELINE,
     check_place,
@@ -173,10 +173,7 @@ def _write_text(path: Path, text: str) -> None:
 
 def main() -> None:
     """Read the command line, and say where the derivative lies."""
-    # Imported packages may have set up logging already.
-    logging.basicConfig(
-        level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", force=True
-    )
+    log_to_terminal()
     parser = argparse.ArgumentParser(
         prog="python -m experiments.export",
         description="The results of a finished fine-tuning run as a BIDS derivative: masks, probabilities "

@@ -100,6 +100,14 @@ def command(kind: type[RunConfig]) -> Callable[[Callable[[Any], None]], Callable
     return wrap
 
 
+def log_to_terminal() -> None:
+    """Log as Hydra's commands do, in one that takes folders and no configuration."""
+    # Imported packages may have set up logging already.
+    logging.basicConfig(
+        level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", force=True
+    )
+
+
 @contextmanager
 def errors_as_sentences() -> Iterator[None]:
     """End the process with the error's sentence and no traceback (which is logged at level DEBUG)."""

@@ -20,6 +20,7 @@ from experiments.launch import BASE_CNN, command, finish, open_run, register_res
 from experiments.organ_scans import OrganVisit, organ_visits
 from experiments.organ_visit import Maker, made_before, make, mask_place
 from experiments.patient import BASE
+from experiments.prepared import SCANS
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import COLUMNS, RESULTS, to_rows, write_table
@@ -30,7 +31,6 @@ from psft_jax.scan import Cohort
 from psft_jax.training.saved import BaseRecord, load_base
 
 STAGE = "organ"
-SCANS = "scans.csv"
 
 logger = logging.getLogger(__name__)
 
@@ -130,14 +130,8 @@ def _write_scans(folder: Path, cohort: Cohort, visits: Sequence[OrganVisit], fai
 
 def _row(visit: OrganVisit, files: VisitFiles, folder: Path) -> VisitFiles:
     """The files of a visit as the table names them: a mask that was made by its place beside it."""
-    first, second = (tuple(file.absolute() for file in sequence) for sequence in files.sequences)
-    made = mask_place(visit, folder).relative_to(folder)
-    return replace(
-        files,
-        sequences=(first, second),
-        organ=files.organ.absolute() if files.organ else made,
-        lesion=files.lesion and files.lesion.absolute(),
-    )
+    named = files.absolute()
+    return named if files.organ else replace(named, organ=mask_place(visit, folder).relative_to(folder))
 
 
 def _show(

@@ -10,7 +10,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from experiments.launch import CONFIG, errors_as_sentences
+from experiments.launch import CONFIG, errors_as_sentences, log_to_terminal
 from experiments.report_page import report_of
 from experiments.results import RUNS, Collected, collect
 
@@ -38,10 +38,7 @@ def write(paths: list[Path], out: Path | None = None) -> Path:
 
 def main() -> None:
     """Read the command line, and say where the page lies."""
-    # Imported packages may have set up logging already.
-    logging.basicConfig(
-        level=logging.INFO, format="[%(asctime)s] %(message)s", datefmt="%H:%M:%S", force=True
-    )
+    log_to_terminal()
     parser = argparse.ArgumentParser(
         prog="python -m experiments.report",
         description="The paper's tables and figures, and more, from finished runs of one cohort, task and "

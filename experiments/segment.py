@@ -153,13 +153,10 @@ def _segment(visit: Visit, start: Start, config: SegmentRun, home: Path) -> None
 
 def _row(files: VisitFiles, folder: Path, failures: dict[str, InputError]) -> VisitFiles:
     """A visit as the table names it; only what a network learns from needs a mask."""
-    first, second = (tuple(file.absolute() for file in sequence) for sequence in files.sequences)
-    lesion = files.lesion and files.lesion.absolute()
-    if lesion is None and files.role is not Role.FOLLOW_UP and files.name not in failures:
-        lesion = Path(VISITS, files.name, f"{files.name}_mask.nii.gz")
-    return replace(
-        files, sequences=(first, second), organ=files.organ and files.organ.absolute(), lesion=lesion
-    )
+    named = files.absolute()
+    if files.lesion is not None or files.role is Role.FOLLOW_UP or files.name in failures:
+        return named
+    return replace(named, lesion=Path(VISITS, files.name, f"{files.name}_mask.nii.gz"))
 
 
 def _name(visit: Visit) -> str:

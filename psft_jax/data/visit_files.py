@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -51,6 +51,12 @@ class VisitFiles:
         """All of them."""
         first, second = self.sequences
         return tuple(file for file in (*first, *second, self.organ, self.lesion) if file is not None)
+
+    def absolute(self) -> VisitFiles:
+        """The same files by paths that hold wherever they are read from."""
+        first, second = (tuple(file.absolute() for file in files) for files in self.sequences)
+        organ, lesion = (mask and mask.absolute() for mask in (self.organ, self.lesion))
+        return replace(self, sequences=(first, second), organ=organ, lesion=lesion)
 
     def missing(self) -> list[InputError]:
         """An error for each of the files that does not exist."""
