@@ -8,21 +8,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import hydra
 import pandas as pd
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments.config import BasedRun, OrganTaskConfig
+from experiments.datasets import FilesDataset
 from experiments.launch import BASE_CNN, command, finish, open_run, register_resolvers
 from experiments.organ_scans import OrganVisit, organ_visits
 from experiments.organ_visit import Maker, made_before, make, mask_place
 from experiments.patient import BASE
-from experiments.prepared import SCANS
+from experiments.prepared import SCANS, lesion_task, next_words
+from experiments.visit_by_visit import Failures, check_all_done, each
 from psft_jax.data.visit_files import VisitFiles
-from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import COLUMNS, RESULTS, to_rows, write_table
 from psft_jax.preprocess.scans_table import write_scans
 from psft_jax.reporting.grid import print_grid
@@ -33,9 +33,6 @@ from psft_jax.training.saved import BaseRecord, load_base
 STAGE = "organ"
 
 logger = logging.getLogger(__name__)
-
-Failures = dict[str, InputError]
-"""Why a visit has no mask, by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,36 +57,30 @@ def run(config: OrganRun) -> Path:
     maker = Maker(record, base, config.task.threshold, cohort.provenance)
     # Each mask knows the files that it was made from, so a finished run is looked through again.
     with open_run(config, STAGE, {BASE_CNN: record.sha256}) as opened:
-        with logging_redirect_tqdm():
-            made, failures = _make_all(visits, maker, opened.folder)
-        write_table(opened.folder / RESULTS.file, _results(made, cohort, record), overwrite=True)
-        _write_scans(opened.folder, cohort, visits, failures)
+        folder = opened.folder
+        todo = [visit for visit in visits if visit.test or not visit.has_mask]
+        work = partial(_mask, maker=maker, folder=folder)
+        made, failures = each(todo, work, doing="organ masks")
+        write_table(folder / RESULTS.file, _results(made, cohort, record), overwrite=True)
+        _write_scans(folder, cohort, visits, failures)
         if not failures:
-            finish(opened.folder)
+            finish(folder)
     _show(made, visits, cohort, record)
-    if failures:
-        raise InputError(
-            opened.folder,
-            found=f"visits that failed: {', '.join(failures)}",
-            expected="an organ mask for every visit",
-            remedy="The reasons are above; these patients are not in the table. Mend the scans or draw the "
-            "masks by hand, and repeat the command: what is done is kept.",
-        )
-    return opened.folder
+    dataset = config.dataset
+    if (folder / SCANS).exists() and isinstance(dataset, FilesDataset):
+        words = next_words(folder, dataset, dataset.listings(), lesion_task(dataset))
+        logger.info("all visits with masks: python -m experiments.inspect %s", " ".join(words))
+    check_all_done(
+        folder,
+        failures,
+        expected="an organ mask for every visit",
+        remedy="These patients are not in the table. Mend the scans or draw the masks by hand.",
+    )
+    return folder
 
 
-def _make_all(visits: Sequence[OrganVisit], maker: Maker, folder: Path) -> tuple[list[OrganMask], Failures]:
-    """The masks of the visits without one, and of those of test patients; what fails, fails alone."""
-    made: list[OrganMask] = []
-    failures: Failures = {}
-    todo = [visit for visit in visits if visit.test or not visit.has_mask]
-    for visit in tqdm(todo, desc="organ masks", unit="visit", disable=len(todo) < 2):
-        try:
-            made.append(made_before(visit, folder) or make(visit, maker, folder))
-        except InputError as error:
-            logger.error("%s failed: %s", visit.name, error)
-            failures[visit.name] = error
-    return made, failures
+def _mask(visit: OrganVisit, maker: Maker, folder: Path) -> OrganMask:
+    return made_before(visit, folder) or make(visit, maker, folder)
 
 
 def _results(made: Sequence[OrganMask], cohort: Cohort, record: BaseRecord) -> pd.DataFrame:
@@ -125,7 +116,6 @@ def _write_scans(folder: Path, cohort: Cohort, visits: Sequence[OrganVisit], fai
     if rows:
         first, second = cohort.sequences
         write_scans(folder / SCANS, rows, (first.name, second.name))
-        logger.info("all visits with masks: dataset=table or table_liver, dataset.path=%s", folder / SCANS)
 
 
 def _row(visit: OrganVisit, files: VisitFiles, folder: Path) -> VisitFiles:

@@ -36,7 +36,7 @@ class OrganVisit:
     @property
     def name(self) -> str:
         """Subject and session in one word."""
-        return f"{self.visit.subject}_{self.visit.session}"
+        return self.visit.name
 
     @property
     def has_mask(self) -> bool:

@@ -212,7 +212,7 @@ def _tuning(
         return {"tuned_on": TRAINING_PATIENTS, "threshold": threshold}
     if tune.tuned_on is TunedOn.OTHER:
         visit = other_visit(start.cohort, patient.subject, config.seed)
-        return {"tuned_on": f"{visit.subject}_{visit.session}", "threshold": threshold}
+        return {"tuned_on": visit.name, "threshold": threshold}
     probability = None if baseline.result is None else baseline.result.probability
     slices = tune.settings.slices.positions(baseline.scan, probability)
     return {

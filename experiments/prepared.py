@@ -1,4 +1,4 @@
-"""What a run of ``preprocess`` leaves beside the subjects' folders, and how to go on from it."""
+"""What a run of ``preprocess`` leaves beside the subjects' folders; how to go on from any table of scans."""
 
 from __future__ import annotations
 
@@ -91,8 +91,15 @@ def write_ready(
     write_scans(folder / SCANS, visits, _names(listings))
 
 
+def lesion_task(dataset: FilesDataset) -> Task:
+    """What lesions are looked for in a data set that was read for its organs alone."""
+    _, liver, _ = TABLES[Task.DETECTION]
+    is_liver = isinstance(dataset, TableDataset) and dataset.sequences == liver
+    return Task.DETECTION if is_liver else Task.SEGMENTATION
+
+
 def next_words(folder: Path, dataset: FilesDataset, listings: Listed[Listing], task: Task) -> list[str]:
-    """The words after which a command reads the table of prepared scans in a run's folder."""
+    """The words after which a command reads the table of scans in a run's folder."""
     kind, usual, channels = TABLES[task]
     words = [
         f"dataset={kind}",
@@ -103,6 +110,8 @@ def next_words(folder: Path, dataset: FilesDataset, listings: Listed[Listing], t
         words.append(shlex.quote(f"dataset.sequences={json.dumps(_names(listings), ensure_ascii=False)}"))
     if isinstance(dataset, TableDataset) and dataset.dce_channels != channels:
         words.append(f"dataset.dce_channels={dataset.dce_channels or 'null'}")
+    if listings[0].rules.resample:
+        words.append("dataset.resample_masks=true")
     if dataset.provenance is not Provenance.REAL:
         words.append(f"dataset.provenance={dataset.provenance}")
     return words

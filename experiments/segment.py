@@ -9,12 +9,11 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import hydra
 import pandas as pd
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments.config import BasedRun, TaskConfig
 from experiments.datasets import read_from_files
@@ -22,6 +21,7 @@ from experiments.heads import Start
 from experiments.launch import BASE_CNN, command, finish, open_run, register_resolvers
 from experiments.patient import BASE, outcome, write_figures, write_volumes
 from experiments.prepared import SCANS, next_words
+from experiments.visit_by_visit import Failures, check_all_done, each
 from psft_jax.data.normalise import normalise
 from psft_jax.data.visit_files import Role, VisitFiles
 from psft_jax.errors import InputError, check_fields
@@ -30,7 +30,7 @@ from psft_jax.files import sha256_of
 from psft_jax.inference.volume import predict
 from psft_jax.model.dropout import Masks
 from psft_jax.preprocess.scans_table import write_scans
-from psft_jax.scan import Visit
+from psft_jax.scan import Cohort, Visit
 from psft_jax.training.saved import load_base
 
 STAGE = "segment"
@@ -76,14 +76,31 @@ def run(config: SegmentRun) -> Path:
     cohort = dataset.cohort_of(listings).map(normalise)
     record.check_fits(cohort, config.task.kind)
     start = Start(record, base, cohort, config.task, config.precision, config.hardware)
-    files = {(f.subject, f.session): f for listing in listings for f in listing.visits}
+    files = [files for listing in listings for files in listing.visits]
+    missing = _without_mask(cohort, files)
+    inputs = {f"files of {visit.name}": sha256_of(visit.files) for visit in missing}
+    with open_run(config, STAGE, {BASE_CNN: record.sha256, **inputs}) as opened:
+        folder = opened.folder
+        work = partial(_segmented, start=start, config=config, folder=folder)
+        tables, failures = each(missing, work, doing="segmenting")
+        if tables:
+            write_table(folder / RESULTS.file, pd.concat(tables, ignore_index=True), overwrite=True)
+        first, second = (sequence.name for sequence in cohort.sequences)
+        write_scans(folder / SCANS, [_row(one, folder, failures) for one in files], (first, second))
+        if not failures:
+            finish(folder)
+    words = next_words(folder, dataset, listings, config.task.kind)
+    logger.info("drafts: %s", folder / VISITS)
+    logger.info("correct the baselines' masks, then: python -m experiments.finetune %s ...", " ".join(words))
+    check_all_done(folder, failures, expected="a mask for every visit", remedy="Mend them.")
+    return folder
+
+
+def _without_mask(cohort: Cohort, files: Sequence[VisitFiles]) -> list[Visit]:
+    annotated = {(one.subject, one.session) for one in files if one.lesion is not None}
     everyone = (*cohort.training, *cohort.test)
-    missing = [
-        visit
-        for patient in everyone
-        for visit in patient.visits
-        if files[visit.subject, visit.session].lesion is None
-    ]
+    visits = [visit for patient in everyone for visit in patient.visits]
+    missing = [visit for visit in visits if (visit.subject, visit.session) not in annotated]
     if not missing:
         raise InputError(
             cohort.name,
@@ -91,47 +108,17 @@ def run(config: SegmentRun) -> Path:
             expected="visits that nobody has annotated",
             remedy="There is nothing to draft: go on with experiments.finetune.",
         )
-    inputs = {f"files of {_name(visit)}": sha256_of(visit.files) for visit in missing}
-    with open_run(config, STAGE, {BASE_CNN: record.sha256, **inputs}) as opened, logging_redirect_tqdm():
-        folder = opened.folder
-        failures = {} if opened.finished else _segment_all(missing, start, config, folder)
-        done = [visit for visit in missing if _name(visit) not in failures]
-        tables = [pd.read_csv(_home(folder, visit) / RESULTS.file) for visit in done]
-        if tables:
-            write_table(folder / RESULTS.file, pd.concat(tables, ignore_index=True), overwrite=True)
-        rows = [_row(file, folder, failures) for file in files.values()]
-        first, second = (sequence.name for sequence in cohort.sequences)
-        write_scans(folder / SCANS, rows, (first, second))
-        if not failures:
-            finish(folder)
-    words = next_words(folder, dataset, listings, config.task.kind)
-    logger.info("drafts: %s", folder / VISITS)
-    logger.info("correct the baselines' masks, then: python -m experiments.finetune %s ...", " ".join(words))
-    if failures:
-        raise InputError(
-            folder,
-            found=f"visits that failed: {', '.join(failures)}",
-            expected="a mask for every visit",
-            remedy="The reasons are above. Mend them and repeat the command: what is done is kept.",
-        )
-    return folder
+    return missing
 
 
-def _segment_all(
-    visits: Sequence[Visit], start: Start, config: SegmentRun, folder: Path
-) -> dict[str, InputError]:
-    """Every visit that is not done yet; what fails, fails alone. A folder with a table is complete."""
-    failures = {}
-    for visit in tqdm(visits, desc="segmenting", unit="visit", disable=len(visits) < 2):
-        if (_home(folder, visit) / RESULTS.file).exists():
-            continue
-        shutil.rmtree(_home(folder, visit), ignore_errors=True)  # half of an interrupted run
-        try:
-            _segment(visit, start, config, _home(folder, visit))
-        except InputError as error:
-            logger.error("%s failed: %s", _name(visit), error)
-            failures[_name(visit)] = error
-    return failures
+def _segmented(visit: Visit, start: Start, config: SegmentRun, folder: Path) -> pd.DataFrame:
+    """The results of a visit, which is segmented if it is not done yet: a folder with a table is complete."""
+    home = folder / VISITS / visit.name
+    table = home / RESULTS.file
+    if not table.exists():
+        shutil.rmtree(home, ignore_errors=True)  # half of an interrupted run
+        _segment(visit, start, config, home)
+    return pd.read_csv(table)
 
 
 def _segment(visit: Visit, start: Start, config: SegmentRun, home: Path) -> None:
@@ -151,20 +138,12 @@ def _segment(visit: Visit, start: Start, config: SegmentRun, home: Path) -> None
     write_table(home / RESULTS.file, found.tables[RESULTS.file])
 
 
-def _row(files: VisitFiles, folder: Path, failures: dict[str, InputError]) -> VisitFiles:
+def _row(files: VisitFiles, folder: Path, failures: Failures) -> VisitFiles:
     """A visit as the table names it; only what a network learns from needs a mask."""
     named = files.absolute()
     if files.lesion is not None or files.role is Role.FOLLOW_UP or files.name in failures:
         return named
     return replace(named, lesion=Path(VISITS, files.name, f"{files.name}_mask.nii.gz"))
-
-
-def _name(visit: Visit) -> str:
-    return f"{visit.subject}_{visit.session}"
-
-
-def _home(folder: Path, visit: Visit) -> Path:
-    return folder / VISITS / _name(visit)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="segment")

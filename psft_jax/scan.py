@@ -188,6 +188,11 @@ class Visit:
     load: Callable[[], Scan]
     files: tuple[Path, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Subject and session in one word, as of the scan."""
+        return f"{self.subject}_{self.session}"
+
     def map(self, transform: Callable[[Scan], Scan]) -> Visit:
         """The same visit with ``transform`` applied after loading."""
         load = self.load

@@ -157,8 +157,7 @@ def stored(visit: Visit, folder: Path) -> StoredScan | None:
 
 
 def _paths(visit: Visit, folder: Path) -> tuple[Path, Path]:
-    name = f"{visit.subject}_{visit.session}"
-    return folder / f"{name}.npy", folder / f"{name}.json"
+    return folder / f"{visit.name}.npy", folder / f"{visit.name}.json"
 
 
 def _read(pixels: Path, told: dict) -> StoredScan:

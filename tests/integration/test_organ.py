@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import finetune, organ, train_base
+from experiments import finetune, inspect, organ, train_base
 from experiments.config import FinetuneRun, TrainBaseRun
 from experiments.datasets import load_cohort
 from experiments.inspect import InspectRun
@@ -26,7 +26,7 @@ from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import RESULTS, read_results
 from psft_jax.phantoms.liver import LiverPhantomSettings, liver_cohort
 from psft_jax.sampling.slices import all_slices
-from psft_jax.scan import Cohort, OrganTask, Scan
+from psft_jax.scan import Cohort, OrganTask, Scan, Task
 from psft_jax.training.saved import load_base
 from tests.integration.commands import CONF, composed, tiny
 
@@ -201,6 +201,21 @@ def test_a_mask_that_the_user_draws_takes_the_place_of_ours(scans: Path, trained
     named = pd.read_csv(first / "scans.csv").set_index(["subject", "session"])["organ"]
     assert named["liver-train-001", "baseline"] == str(scans.with_name(cells[5]))
     assert named["liver-test-000", "follow_up"] == "masks/liver-test-000_follow_up_organ.nii.gz"
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_the_words_that_it_ends_with_read_the_table(
+    scans: Path, done: Path, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, resample: bool
+) -> None:
+    caplog.set_level("INFO")
+    more = ["dataset.resample_masks=true", "name=resampled"] if resample else []
+    masks(scans, trained, *more)
+    (line,) = re.findall(r"all visits with masks: python -m experiments\.inspect (.*)", caplog.text)
+    config = composed(InspectRun, *shlex.split(line), f"out={tmp_path}", "name=looked", "per_sheet=0")
+    assert config.task.kind is Task.DETECTION
+    assert config.dataset.resample_masks == resample
+    inspect.run(config)
+    assert len(pd.read_csv(tmp_path / "inspect" / "looked" / "inspect.csv")) == 6
 
 
 def test_one_broken_visit_stops_no_other(
