@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from experiments.datasets import Dataset
-from psft_jax.errors import check_fields
+from psft_jax.errors import InputError, check_fields
 from psft_jax.model.config import PNetConfig
 from psft_jax.model.dropout import Masks
 from psft_jax.model.precision import Precision
@@ -237,8 +237,23 @@ class BasedRun(RunConfig):
 
     @property
     def base_folder(self) -> Path:
-        """Where the base CNN lies."""
-        return PRETRAINED / self.task.kind if self.base == "pretrained" else Path(self.base)
+        """Where the base CNN lies.
+
+        Raises:
+            InputError: none comes with the project for the task.
+        """
+        if self.base != "pretrained":
+            return Path(self.base)
+        folder = PRETRAINED / self.task.kind
+        if not folder.is_dir():
+            there = ", ".join(sorted(path.name for path in PRETRAINED.iterdir()))
+            raise InputError(
+                "base",
+                found=f"pretrained, for the task {self.task.kind}",
+                expected=f"a task that has one ({there})",
+                remedy="Train a base CNN (python -m experiments.train_base), and give base=FOLDER.",
+            )
+        return folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments.conclude import STAGE, conclude, show
-from experiments.config import FinetuneRun, TunedOn
+from experiments.config import FinetuneRun, HardwareConfig, TunedOn
 from experiments.datasets import load_cohort
 from experiments.heads import Heads, Start, other_visit
 from experiments.launch import BASE_CNN, finish, open_run
 from experiments.patient import Job, quantify
-from psft_jax.devices import available
+from psft_jax.devices import available, most_that_divide
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import RESULTS
 from psft_jax.files import sha256_of
@@ -77,12 +77,20 @@ def inputs_of(config: FinetuneRun) -> tuple[Start, tuple[Patient, ...]]:
         InputError: there is no such base CNN or patient, the base CNN does not fit the cohort, or there are
             fewer devices than are asked for.
     """
-    available(config.hardware.devices)
+    _check_devices(config.hardware)
     record, base = load_base(config.base_folder)
     cohort = load_cohort(config.dataset)
     record.check_fits(cohort, config.task.kind)
     start = Start(record, base, cohort, config.task, config.precision, config.hardware)
     return start, chosen_patients(cohort, config.patients)
+
+
+def _check_devices(hardware: HardwareConfig) -> None:
+    wanted, together = available(hardware.devices), hardware.patients_at_once
+    used = most_that_divide(together, wanted)
+    if hardware.devices is not None and used < wanted:
+        words = "hardware.patients_at_once=%d cannot be shared by %d devices: fine-tuning uses %d"
+        logger.warning(words, together, wanted, used)
 
 
 def _quantify_all(jobs: Sequence[Job], patients: Sequence[Patient], start: Start) -> Failures:

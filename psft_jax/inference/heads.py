@@ -57,21 +57,23 @@ class Heads:
             z: place of the slice; with elementwise masks every slice has its own.
         """
         voxels, step = np.flatnonzero(inside), voxels_per_call()
+        key = jax.random.fold_in(self.key, z)
         parts = []
-        for chunk, start in enumerate(range(0, len(voxels), step)):
+        for start in range(0, len(voxels), step):
             part = voxels[start : start + step]
             here = _rows(features, jnp.asarray(np.pad(part, (0, step - len(part)))))
             certain = np.asarray(_certain(self.stacked, here))
             found = [certain, np.zeros_like(certain), np.zeros_like(certain)]
             if self.samples:
-                key = jax.random.fold_in(jax.random.fold_in(self.key, z), chunk)
-                drawn = np.concatenate([np.asarray(group) for group in self._drawn(here, key)])
+                drawn = np.concatenate([np.asarray(group) for group in self._drawn(here, key, start)])
                 found[1:] = [drawn.mean(axis=0), drawn.std(axis=0)]
             parts.append(np.stack(found, axis=1)[..., : len(part)])
         return np.concatenate(parts, axis=-1)
 
-    def _drawn(self, here: Float[Array, "n f"], key: Array) -> Iterator[Float[Array, "samples heads n"]]:
-        """The samples, some at a time."""
+    def _drawn(
+        self, here: Float[Array, "n f"], key: Array, start: int
+    ) -> Iterator[Float[Array, "samples heads n"]]:
+        """The samples, some at a time, of the voxels from ``start`` on: the masks are those of the slice."""
         if self.masks is Masks.CHANNEL:
             for thin in self._thinned:  # each sample is a head of its own
                 found = _certain(thin, here)
@@ -79,7 +81,7 @@ class Heads:
             return
         for first in range(0, self.samples, SAMPLES_PER_CALL):
             count = min(SAMPLES_PER_CALL, self.samples - first)
-            yield _sampled(self.stacked, here, key, first, self.rate, count)
+            yield _sampled(self.stacked, here, key, first, start, self.rate, count)
 
     @cached_property
     def _thinned(self) -> list[FoldedHead]:
@@ -103,12 +105,13 @@ def _sampled(
     here: Float[Array, "n f"],
     key: Array,
     first: int | Int[Array, ""],
+    start: int | Int[Array, ""],
     rate: float,
     count: int,
 ) -> Float[Array, "s heads n"]:
     """Unrolled, because XLA runs the products of a loop on one core of a CPU."""
     keys = [jax.random.fold_in(key, first + sample) for sample in range(count)]
-    return jnp.stack([lesion_probability(heads, here, rate, one) for one in keys])
+    return jnp.stack([lesion_probability(heads, here, rate, one, start) for one in keys])
 
 
 @partial(jax.jit, static_argnames=("rate", "samples"))

@@ -13,7 +13,7 @@ from enum import StrEnum
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Array, Bool, Float, UInt32
+from jaxtyping import Array, Bool, Float, Int, UInt32
 
 LEVELS = 256
 SHIFTS = np.arange(0, 32, 8, dtype=np.uint32)
@@ -29,36 +29,42 @@ class Masks(StrEnum):
     elementwise masks; jointly they are not: voxels of one sample share their mask and move together."""
 
 
-def dropout(x: Float[Array, "*b f"], rate: float, key: Array) -> Float[Array, "*b f"]:
+def dropout(
+    x: Float[Array, "*b f"], rate: float, key: Array, first: int | Int[Array, ""] = 0
+) -> Float[Array, "*b f"]:
     """Set elements to zero at random, each by itself, and scale the others so that the mean stays.
 
     Args:
         x: features.
         rate: probability of zero, rounded to the nearest 1/256 below 1 (0.2 becomes 0.1992).
         key: draws the mask.
+        first: how many rows of features came before, where ``x`` is a part: the masks of all parts make that
+            of the whole.
 
     Source: Srivastava et al., "Dropout", Journal of Machine Learning Research 15 (2014), 1929-1958.
     """
     kept = max(1, LEVELS - round(rate * LEVELS))
     if kept == LEVELS:
         return x
-    return jnp.where(_kept(key, x.shape, kept), x * (LEVELS / kept), 0.0)
+    return jnp.where(_kept(key, x.shape, kept, first), x * (LEVELS / kept), 0.0)
 
 
-def _kept(key: Array, shape: tuple[int, ...], levels: int) -> Bool[Array, "*b f"]:
+def _kept(
+    key: Array, shape: tuple[int, ...], levels: int, first: int | Int[Array, ""]
+) -> Bool[Array, "*b f"]:
     """A decision for each element; four share a word of 32 bits."""
     *outer, features = shape
     words = -(-features // SHIFTS.size)
-    bits = random_words(key, (*outer, 1, words))
+    bits = random_words(key, (*outer, 1, words), first * words)
     decisions = ((bits >> SHIFTS[:, None]) & (LEVELS - 1)) < levels
     return decisions.reshape(*outer, SHIFTS.size * words)[..., :features]
 
 
-def random_words(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "*n"]:
-    """Words of 32 random bits: the place of each word, hashed twice with the key."""
-    place = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape)
-    first, second = jax.random.bits(key, (2,), jnp.uint32)
-    return _mixed(_mixed(place ^ first) + second)
+def random_words(key: Array, shape: tuple[int, ...], first: int | Int[Array, ""] = 0) -> UInt32[Array, "*n"]:
+    """Words of 32 random bits: the place of each word, counted from ``first``, hashed twice with the key."""
+    place = jnp.arange(math.prod(shape), dtype=jnp.uint32).reshape(shape) + jnp.uint32(first)
+    one, other = jax.random.bits(key, (2,), jnp.uint32)
+    return _mixed(_mixed(place ^ one) + other)
 
 
 def _mixed(word: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:

@@ -8,7 +8,7 @@ import jax
 from flax import nnx
 from jax import lax
 from jax import numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from psft_jax.model.config import PNetConfig
 from psft_jax.model.dropout import dropout
@@ -147,7 +147,11 @@ def fold_head(params: Tree, batch_stats: Tree, config: PNetConfig) -> FoldedHead
 
 
 def lesion_probability(
-    heads: FoldedHead, features: Float[Array, "n f"], rate: float = 0.0, key: Array | None = None
+    heads: FoldedHead,
+    features: Float[Array, "n f"],
+    rate: float = 0.0,
+    key: Array | None = None,
+    first: int | Int[Array, ""] = 0,
 ) -> Float[Array, "s n"]:
     """Softmax probability of lesion of pixels in rows, by every head, in one matrix product.
 
@@ -157,15 +161,16 @@ def lesion_probability(
         rate: of dropout.
         key: draws the two dropout masks, as the network's head does, the same for every head; without it
             there is no dropout.
+        first: how many pixels of the same masks came before these.
     """
     before, after = (None, None) if key is None else jax.random.split(key)
-    x = features if before is None else dropout(features, rate, before)
+    x = features if before is None else dropout(features, rate, before, first)
     count, _, width = heads.kernel.shape
     kernel = jnp.concatenate(list(heads.kernel), axis=1).astype(x.dtype)
     product = jnp.matmul(x, kernel, preferred_element_type=jnp.float32)
     hidden = nnx.relu(product.reshape(-1, count, width) + heads.bias)
     if after is not None:
-        hidden *= dropout(jnp.ones((len(x), width)), rate, after)[:, None]
+        hidden *= dropout(jnp.ones((len(x), width)), rate, after, first)[:, None]
     return nnx.sigmoid(jnp.sum(hidden * heads.contrast, axis=-1) + heads.offset).T
 
 

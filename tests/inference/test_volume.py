@@ -261,6 +261,18 @@ def test_masks_follow_the_seed_and_the_visit_alone(
         assert (run[0] != other)[scan.organ].mean() > 0.9
 
 
+def test_masks_do_not_depend_on_how_many_voxels_go_into_a_call(
+    tiny: Network, base: Variables, scan: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU takes a few thousand at once, a GPU a slice."""
+    found = []
+    for voxels in (8192, 50, 7):
+        monkeypatch.setattr(heads, "voxels_per_call", lambda voxels=voxels: voxels)
+        found.append(np.stack(known(predict(tiny, [base], scan, samples=6)[0])))
+    np.testing.assert_allclose(found[1], found[0], atol=1e-6)
+    np.testing.assert_allclose(found[2], found[0], atol=1e-6)
+
+
 def test_no_two_voxels_share_their_masks(
     tiny: Network, base: Variables, scan: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,5 +42,7 @@ def test_its_name_stands_for_its_folder(tmp_path: Path) -> None:
 
 def test_there_is_none_for_the_liver(tmp_path: Path) -> None:
     run = composed(FinetuneRun, "base=pretrained", "dataset=phantom_liver", f"out={tmp_path}")
-    with pytest.raises(InputError, match="detection: found no such folder"):
-        load_base(run.base_folder)
+    with pytest.raises(
+        InputError, match=r"base: found pretrained, for the task detection; .*\(segmentation\)"
+    ):
+        run.base_folder  # noqa: B018 - a property that raises

@@ -67,6 +67,22 @@ def test_devices_that_are_not_there_are_refused_before_anything_is_written(train
     assert not (out / "finetune" / "two_devices").exists()
 
 
+@pytest.mark.parametrize(("together", "told"), [(1, True), (3, True), (4, False)])
+def test_devices_that_cannot_share_the_patients_are_told_of(
+    trained: Trained,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    together: int,
+    told: bool,
+) -> None:
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    dataset, out, base = trained
+    runs.inputs_of(
+        tiny_finetuning(dataset, out, base, "hardware.devices=2", f"hardware.patients_at_once={together}")
+    )
+    assert ("cannot be shared by 2 devices: fine-tuning uses 1" in caplog.text) == told
+
+
 def test_results_are_tidy_and_complete(tuned: tuple[str, Path, Path, Path]) -> None:
     dataset, out, base, run = tuned
     results = read_results(run / "results.csv")

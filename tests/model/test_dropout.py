@@ -55,6 +55,12 @@ def test_the_gradient_flows_through_what_is_kept() -> None:
     np.testing.assert_allclose(gradient, np.where(dropout(x, 0.2, key) > 0, 256 / 205, 0), rtol=1e-6)
 
 
+def test_the_masks_of_parts_are_those_of_the_whole() -> None:
+    x, key = jnp.ones((50, 10)), rng.key(0)
+    parts = [dropout(x[rows], 0.5, key, rows.start) for rows in (slice(0, 7), slice(7, 30), slice(30, 50))]
+    np.testing.assert_array_equal(jnp.concatenate(parts), dropout(x, 0.5, key))
+
+
 @pytest.mark.parametrize("stride", [1, 2, 20, 160, 161, 640])
 def test_masks_show_no_pattern_along_the_counter(stride: int) -> None:
     """Bits hashed from a counter: decisions at any distance, and those of two keys, are independent."""
