@@ -3,9 +3,7 @@
 python -m experiments.export runs/finetune/NAME
 python -m experiments.export runs/finetune/NAME --out BIDS_FOLDER/derivatives/psft_jax
 
-A command over a finished run, as ``report`` is, and no second form of what every run leaves: the volumes
-would lie there twice, and who keeps runs outside of the data set wants the derivative inside of it. Files are
-copied, not linked: a mask that someone corrects in the derivative stays as it was in the run.
+Files are copied, not linked: a mask that someone corrects in the derivative stays as it was in the run.
 """
 
 from __future__ import annotations
@@ -140,11 +138,13 @@ def _write_patient(target: Path, contents: Sequence[Item], table: pd.DataFrame) 
 
 def _check_written(target: Path, contents: Sequence[Item]) -> None:
     for item in contents:
-        sidecar = sidecar_of(target.parent / item.path)
-        if not sidecar.is_file() or read_json(sidecar) != item.sidecar:
+        image = target.parent / item.path
+        sidecar = sidecar_of(image)
+        missing = [file for file in (image, sidecar) if not file.is_file()]
+        if missing or read_json(sidecar) != item.sidecar:
             raise InputError(
-                sidecar,
-                found="no such file" if not sidecar.is_file() else "another result than the run's",
+                missing[0] if missing else sidecar,
+                found="no such file" if missing else "another result than the run's",
                 expected="what an earlier export of this run wrote",
                 remedy=f"Delete {target} to have it written again, or choose another --out.",
             )

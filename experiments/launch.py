@@ -8,6 +8,7 @@ import importlib.metadata
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -98,6 +99,13 @@ def command(kind: type[RunConfig]) -> Callable[[Callable[[Any], None]], Callable
         return run
 
     return wrap
+
+
+def as_typed(module: str, *words: str) -> str:
+    """A command as it can be typed here: with the Python that runs now, whether or not it is on the path."""
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return " ".join([shlex.quote(str(shown)), "-m", f"experiments.{module}", *words])
 
 
 def log_to_terminal() -> None:

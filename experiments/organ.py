@@ -16,7 +16,7 @@ import pandas as pd
 
 from experiments.config import BasedRun, OrganTaskConfig
 from experiments.datasets import FilesDataset
-from experiments.launch import BASE_CNN, command, finish, open_run, register_resolvers
+from experiments.launch import BASE_CNN, as_typed, command, finish, open_run, register_resolvers
 from experiments.organ_scans import OrganVisit, organ_visits
 from experiments.organ_visit import Maker, made_before, make, mask_place
 from experiments.patient import BASE
@@ -69,7 +69,7 @@ def run(config: OrganRun) -> Path:
     dataset = config.dataset
     if (folder / SCANS).exists() and isinstance(dataset, FilesDataset):
         words = next_words(folder, dataset, dataset.listings(), lesion_task(dataset))
-        logger.info("all visits with masks: python -m experiments.inspect %s", " ".join(words))
+        logger.info("all visits with masks: %s", as_typed("inspect", *words))
     check_all_done(
         folder,
         failures,

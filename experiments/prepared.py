@@ -18,11 +18,13 @@ from psft_jax.data.listing import Listing
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
 from psft_jax.preprocess.scans_table import write_scans
-from psft_jax.preprocess.subjects import RECORD, Record, Subject
+from psft_jax.preprocess.subjects import RECORD, Record, Subject, check_nothing_else, not_ours
 from psft_jax.reporting.inspection import problems_frame, write_frame
 from psft_jax.scan import Provenance, Task
 
 SCANS, PROBLEMS, LOGS = "scans.csv", "problems.csv", "log"
+PARTS = ".sub-*"
+"""Folders of subjects that are not whole."""
 RUN_FILES = (SCANS, PROBLEMS, LOGS, "*.log", CONFIG, IDENTITY, DONE, f"*{RECORD}")
 NOT_BIDS = (*RUN_FILES, "*_xfm.*", "*_DCE.*", "*_DWI.*")
 """What a validator of BIDS is to pass over: BIDS has no names for transforms and for scans of the liver."""
@@ -64,6 +66,20 @@ def describe(folder: Path, listings: Listed[Listing]) -> None:
         description="Raw scans, made ready for lesion quantification",
         sources=sources_of(listings),
     )
+
+
+def check_nothing_is_lost(folder: Path) -> None:
+    """Make sure that a run's folder, before it is replaced, holds nothing that somebody put there.
+
+    Raises:
+        InputError: it does.
+    """
+    for home in sorted(folder.glob("sub-*")):
+        check_nothing_else(folder, home.name)
+    ours = (*RUN_FILES, PARTS, ".bidsignore", "README.md", DESCRIPTION, "sub-*")
+    others = [file for file in sorted(folder.iterdir()) if not any(map(file.match, ours))]
+    if others:
+        raise not_ours(others)
 
 
 def tell(folder: Path, problems: Listed[InputError], listings: Listed[Listing]) -> None:

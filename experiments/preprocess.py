@@ -20,12 +20,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from experiments.config import RunConfig, TaskConfig
 from experiments.datasets import read_from_files
-from experiments.launch import DONE, IDENTITY, command, finish, open_run, register_resolvers
+from experiments.launch import DONE, IDENTITY, as_typed, command, finish, open_run, register_resolvers
 from experiments.parsing import config_hash, run_folder
 from experiments.prepared import (
     LOGS,
+    PARTS,
     PROBLEMS,
     SCANS,
+    check_nothing_is_lost,
     describe,
     next_words,
     sources_of,
@@ -50,8 +52,6 @@ from psft_jax.scan import Task
 STAGE = "preprocess"
 MEMORY_GB = {Task.SEGMENTATION: 4.0, Task.DETECTION: 8.0}
 """Room for one subject, in GB: about twice what was measured."""
-PARTS = ".sub-*"
-"""Folders of subjects that are not whole."""
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,10 @@ def run(config: PreprocessRun) -> Path:
     found = find_subjects(listings)
     check_place(run_folder(config, STAGE), [listing.root for listing in listings if listing.root.is_dir()])
     inputs = {f"subject {subject.name}": subject.label for subject in found.subjects}
-    with open_run(replace(config, overwrite=_is_another(config)), STAGE, inputs) as opened:
+    another = _is_another(config)
+    if another:
+        check_nothing_is_lost(run_folder(config, STAGE))
+    with open_run(replace(config, overwrite=another), STAGE, inputs) as opened:
         folder = opened.folder
         _remove_parts(folder)
         ready = _ready(config, folder, found.subjects)
@@ -134,8 +137,12 @@ def run(config: PreprocessRun) -> Path:
         problems = [*found.problems, *_prepare_missing(config, folder, found, listings, ready)]
         tell(folder, problems, listings)
         if ready:
-            words = " ".join(next_words(folder, dataset, listings, config.task.kind))
-            logger.info("next: python -m experiments.inspect %s", words)
+            words = next_words(folder, dataset, listings, config.task.kind)
+            if all(record.annotated for record in ready.values()):
+                logger.info("next: %s", as_typed("inspect", *words))
+            else:
+                drafts = as_typed("segment", *words, "base=...")
+                logger.info("next, to draft the lesion masks that are not there yet: %s", drafts)
         if problems:
             raise _failure(folder, found, ready, problems)
         finish(folder)
@@ -146,7 +153,7 @@ def _failure(
     folder: Path, found: Found, ready: dict[str, Record], problems: Listed[InputError]
 ) -> InputError:
     every = {subject.name for subject in found.subjects} | found.broken
-    failed = f"{len(every) - len(ready)} of {len(every)} subjects that could not be prepared"
+    failed = f"{len(every - ready.keys())} of {len(every)} subjects that could not be prepared"
     return InputError(
         folder,
         found=f"{failed} (problems: {len(problems)}, listed above and in {folder / PROBLEMS})",

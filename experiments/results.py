@@ -137,8 +137,8 @@ def _is_finetuning(folder: Path) -> bool:
 
 
 def _config(folder: Path) -> DictConfig:
-    """A run's configuration; one that says neither how to train nor how to fine-tune was cut off."""
-    problem = "a file that is not whole"
+    """A run's configuration; one that says neither how to train nor how to fine-tune may be cut off."""
+    problem = "a file that is not whole, or that of another command"
     try:
         loaded = OmegaConf.load(folder / CONFIG)
         if isinstance(loaded, DictConfig) and {"train", "finetune"} & set(loaded):
@@ -148,8 +148,8 @@ def _config(folder: Path) -> DictConfig:
     raise InputError(
         folder / CONFIG,
         found=problem,
-        expected="the configuration of a run",
-        remedy="Restore it, or repeat the command that made the run.",
+        expected="the configuration of a run of finetune",
+        remedy="Give a run of finetune. If this is one, restore the file or repeat the command that made it.",
     )
 
 

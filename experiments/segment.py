@@ -18,7 +18,7 @@ import pandas as pd
 from experiments.config import BasedRun, TaskConfig
 from experiments.datasets import read_from_files
 from experiments.heads import Start
-from experiments.launch import BASE_CNN, command, finish, open_run, register_resolvers
+from experiments.launch import BASE_CNN, as_typed, command, finish, open_run, register_resolvers
 from experiments.patient import BASE, outcome, write_figures, write_volumes
 from experiments.prepared import SCANS, next_words
 from experiments.visit_by_visit import Failures, check_all_done, each
@@ -91,7 +91,7 @@ def run(config: SegmentRun) -> Path:
             finish(folder)
     words = next_words(folder, dataset, listings, config.task.kind)
     logger.info("drafts: %s", folder / VISITS)
-    logger.info("correct the baselines' masks, then: python -m experiments.finetune %s ...", " ".join(words))
+    logger.info("correct the baselines' masks, then: %s", as_typed("finetune", *words, "base=..."))
     check_all_done(folder, failures, expected="a mask for every visit", remedy="Mend them.")
     return folder
 

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from experiments.config import TrainBaseRun
 from experiments.datasets import load_cohort
-from experiments.launch import command, finish, open_run, register_resolvers, start_tracking
+from experiments.launch import as_typed, command, finish, open_run, register_resolvers, start_tracking
 from experiments.organ_scans import organ_cohort
 from experiments.training_slices import Positions, training_slices
 from psft_jax.devices import data_mesh, device_count
@@ -117,7 +117,7 @@ def main(config: TrainBaseRun) -> None:
     folder = run(config)
     logger.info("base CNN: %s", folder)
     then = "organ" if config.task.kind is OrganTask.ORGAN else "finetune"
-    logger.info("next: python -m experiments.%s base=%s dataset=...", then, folder)
+    logger.info("next: %s", as_typed(then, f"base={folder}", "dataset=..."))
 
 
 if __name__ == "__main__":

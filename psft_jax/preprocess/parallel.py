@@ -92,8 +92,6 @@ class _Running:
         except EOFError:
             outcome = self._died()
         self._close(receiver)
-        if not isinstance(outcome, InputError) and not self.log.stat().st_size:
-            self.log.unlink()
         return outcome
 
     def end(self, receiver: Connection) -> None:
@@ -105,6 +103,8 @@ class _Running:
         self.process.wait()
         _standard_input(self.process).close()
         receiver.close()
+        if not self.log.stat().st_size:
+            self.log.unlink()
 
     def _died(self) -> InputError:
         code = self.process.wait()
@@ -114,7 +114,10 @@ class _Running:
             self.name,
             found=f"a process that died ({why})",
             expected="one that says how it went",
-            remedy=f"{self.log} holds what it printed." + (killed if code == -signal.SIGKILL else ""),
+            remedy=(
+                f"{self.log} holds what it printed." if self.log.stat().st_size else "It printed nothing."
+            )
+            + (killed if code == -signal.SIGKILL else ""),
         )
 
 

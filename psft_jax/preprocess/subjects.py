@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from psft_jax.data.bids_derivative import Sources, checksum, write_json
 from psft_jax.data.bids_names import bids_label
 from psft_jax.data.nifti import read_series
-from psft_jax.data.visit_files import VisitFiles
+from psft_jax.data.visit_files import Role, VisitFiles
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
 from psft_jax.preprocess.outputs import Pipeline, Prepared
@@ -78,6 +79,11 @@ class Record:
     seconds: float
     peak_memory_gb: float
 
+    @property
+    def annotated(self) -> bool:
+        """Whether there is a lesion mask of every visit that a network is to learn from."""
+        return all(visit.lesion is not None or visit.role is Role.FOLLOW_UP for visit in self.visits)
+
     def differences(self, subject: Subject) -> list[str]:
         """What of the subject is not what it was, in words."""
         names = dict.fromkeys([*self.inputs, *subject.inputs])
@@ -94,11 +100,44 @@ def find_record(folder: Path, label: str) -> Record | None:
         folder: of all subjects.
         label: what the subject's folder is called.
     """
+    record = _read(folder, label)
+    whole = record is not None and all((folder / file).is_file() for file in record.files)
+    return record if whole else None
+
+
+def check_nothing_else(folder: Path, label: str) -> None:
+    """Make sure that a subject's folder, before it is replaced, holds nothing that somebody put there.
+
+    Args:
+        folder: of all subjects.
+        label: what the subject's folder is called.
+
+    Raises:
+        InputError: it holds files that its record does not name.
+    """
+    record = _read(folder, label)
+    made = {folder / file for file in (record.files if record else ())}
+    made.add(folder / label / f"{label}{RECORD}")
+    others = sorted(file for file in (folder / label).rglob("*") if file.is_file() and file not in made)
+    if others:
+        raise not_ours(others)
+
+
+def not_ours(files: Sequence[Path]) -> InputError:
+    """The error for files that would be deleted, and are not the project's."""
+    return InputError(
+        ", ".join(map(str, files)),
+        found="files that this command did not make, in a folder that it would replace",
+        expected="nothing but its own files",
+        remedy="Move them to another folder (and name them from there), then repeat the command.",
+    )
+
+
+def _read(folder: Path, label: str) -> Record | None:
     try:
-        record = _RECORDS.validate_json((folder / label / f"{label}{RECORD}").read_bytes())
+        return _RECORDS.validate_json((folder / label / f"{label}{RECORD}").read_bytes())
     except (OSError, ValidationError):
         return None
-    return record if all((folder / file).is_file() for file in record.files) else None
 
 
 def prepare(subject: Subject, pipeline: Pipeline, folder: Path, sources: Sources) -> Record:
@@ -114,8 +153,10 @@ def prepare(subject: Subject, pipeline: Pipeline, folder: Path, sources: Sources
         The subject's record, as it was written.
 
     Raises:
-        InputError: a file cannot be read, or is what the pipeline cannot use.
+        InputError: a file cannot be read, or is what the pipeline cannot use; or the folder that is there
+            holds files of somebody else.
     """
+    check_nothing_else(folder, subject.label)
     begun = time.monotonic()
     inputs = subject.inputs  # as they are now: what changes while they are read, the next run notices
     place = folder / subject.label

@@ -33,7 +33,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("typed")
     done = typed("train_base", *SMALL, *TRAINING, f"out={out}", "name=base")
     assert done.returncode == 0, done.stderr
-    assert f"next: python -m experiments.finetune base={out}/train_base/base" in done.stdout
+    assert f"-m experiments.finetune base={out}/train_base/base dataset=..." in done.stdout
     return out / "train_base" / "base"
 
 

@@ -203,8 +203,14 @@ def test_what_is_there_already_is_not_overwritten(exported: Exported, tmp_path: 
     with pytest.raises(InputError, match="the derivative of another run"):
         export.export(other, out)
     sidecar = min(out.rglob("*_mask.json"))
-    sidecar.write_text(sidecar.read_text().replace("0.5", "0.4"))
+    told = sidecar.read_text()
+    sidecar.write_text(told.replace("0.5", "0.4"))
     with pytest.raises(InputError, match=r"_mask\.json: found another result than the run's"):
+        export.export(run, out)
+    sidecar.write_text(told)
+    image = min(out.rglob("*_probseg.nii.gz"))
+    image.unlink()
+    with pytest.raises(InputError, match=r"_probseg\.nii\.gz: found no such file"):
         export.export(run, out)
 
 

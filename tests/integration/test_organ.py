@@ -210,7 +210,7 @@ def test_the_words_that_it_ends_with_read_the_table(
     caplog.set_level("INFO")
     more = ["dataset.resample_masks=true", "name=resampled"] if resample else []
     masks(scans, trained, *more)
-    (line,) = re.findall(r"all visits with masks: python -m experiments\.inspect (.*)", caplog.text)
+    (line,) = re.findall(r"all visits with masks: \S*python\S* -m experiments\.inspect (.*)", caplog.text)
     config = composed(InspectRun, *shlex.split(line), f"out={tmp_path}", "name=looked", "per_sheet=0")
     assert config.task.kind is Task.DETECTION
     assert config.dataset.resample_masks == resample

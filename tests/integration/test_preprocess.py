@@ -131,7 +131,7 @@ def test_a_broken_subject_stops_no_other_and_the_next_run_does_what_is_missing(
 
 
 def assert_the_next_command_works(log: str, tmp_path: Path) -> None:
-    (line,) = re.findall(r"next: python -m experiments\.inspect (.*)", log)
+    (line,) = re.findall(r"next: \S*python\S* -m experiments\.inspect (.*)", log)
     words = (*shlex.split(line), f"out={tmp_path}", "name=looked", "per_sheet=0")
     inspect.run(commands.composed(InspectRun, *words))
 
@@ -205,6 +205,22 @@ def test_an_interrupted_run_keeps_what_is_ready_and_goes_on(
     assert second.keys() == {"sub-quick", "sub-slow"}
     assert second["sub-quick"] == first["sub-quick"]
     assert not list(folder.glob(".sub-*"))
+
+
+def test_overwriting_deletes_nothing_that_somebody_put_there(
+    tmp_path: Path, run: Callable[..., Path]
+) -> None:
+    table = raw_table(tmp_path / "raw", "a")
+    folder = run(table)
+    mine = folder / "scans_mine.csv"
+    mine.write_text((folder / SCANS).read_text())
+    again = ("overwrite=true", "brain.skull_strip=false")
+    with pytest.raises(InputError, match=r"scans_mine\.csv: found files that this command did not make"):
+        run(table, *again)
+    assert mine.is_file()
+    assert (folder / DONE).is_file()
+    mine.rename(tmp_path / "scans_mine.csv")
+    assert run(table, *again) == folder
 
 
 def test_the_number_of_workers_makes_no_other_run(tmp_path: Path) -> None:

@@ -147,11 +147,26 @@ def test_a_subject_is_missing_where_one_of_its_files_is(raw: Path, tmp_path: Pat
 
 
 def test_a_subject_takes_the_place_of_an_earlier_one_when_it_is_whole(raw: Path, tmp_path: Path) -> None:
-    prepare(subject_in(raw), copying, tmp_path, Sources())
-    (tmp_path / "sub-P1" / "note.txt").write_text("of the earlier one")
+    earlier = prepare(subject_in(raw), copying, tmp_path, Sources())
     subject = subject_in(raw)
     changed = save(subject.files[0], brain(5))
-    prepare(subject, copying, tmp_path, Sources())
+    first, second = subject.visits
+    without_masks = Subject(subject.name, (replace(first, organ=None, lesion=None), second))
+    later = prepare(without_masks, copying, tmp_path, Sources())
     assert checksum(tmp_path / f"{ANAT}_desc-preproc0_FLAIR.nii.gz") == checksum(changed)
-    assert not (tmp_path / "sub-P1" / "note.txt").exists()
+    gone = set(earlier.files) - set(later.files)
+    assert Path(f"{ANAT}_label-lesion_mask.nii.gz") in gone
+    assert not any((tmp_path / file).exists() for file in gone)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_what_somebody_put_beside_the_files_is_not_deleted(raw: Path, tmp_path: Path) -> None:
+    prepare(subject_in(raw), copying, tmp_path, Sources())
+    drawn = save(tmp_path / f"{ANAT}_drawn.nii.gz", lesion())
+    (tmp_path / f"{ANAT}_label-lesion_mask.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"ses-1_drawn\.nii\.gz: found files that this command did not make"):
+        prepare(subject_in(raw), copying, tmp_path, Sources())
+    assert drawn.is_file()
+    drawn.rename(tmp_path / "drawn.nii.gz")
+    prepare(subject_in(raw), copying, tmp_path, Sources())
+    assert find_record(tmp_path, "sub-P1") is not None
