@@ -12,7 +12,7 @@ demo: .venv/installed  ## The main job on a generated cohort (TASK=segmentation 
 	$(BIN)/python -m experiments.demo task=$(TASK)
 
 test: .venv/installed-dev  ## All tests; those on real scans where PSFT_DATA names their folder
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: .venv/installed-dev  ## Lint, format and types
 	$(BIN)/ruff check .

@@ -10,7 +10,6 @@ is. The measures stand in ``sub-*_sessions.tsv``.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import pandas as pd
 from experiments.config import FinetuneRun
 from experiments.parsing import plain
 from experiments.patient import BASE, PATIENTS, TUNED, TUNING
-from psft_jax.data.bids_derivative import Sources, checksum
+from psft_jax.data.bids_derivative import Sources, checksum, read_json
 from psft_jax.data.bids_names import bids_label, bids_path
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.errors import InputError
@@ -198,8 +197,7 @@ def _threshold(run: Run, visit: FollowUp, network: str) -> float:
     """The probability from which on a voxel is lesion."""
     if network == BASE:
         return run.config.task.threshold
-    tuning = json.loads((run.folder / PATIENTS / visit.subject / TUNING).read_text(encoding="utf-8"))
-    return float(tuning["threshold"])
+    return float(read_json(run.folder / PATIENTS / visit.subject / TUNING)["threshold"])
 
 
 def participants(subjects: Iterable[str]) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -27,13 +27,14 @@ from experiments.derivative import (
     session_columns,
     sessions,
 )
-from experiments.finished import finished_run, read_json
+from experiments.finished import finished_run
 from experiments.launch import BASE_CNN, IDENTITY, errors_as_sentences, log_to_terminal
 from psft_jax.data.bids_derivative import (
     PIPELINE,
     check_place,
     distinct_labels,
     read_dataset_description,
+    read_json,
     sidecar_of,
     write_dataset_description,
     write_json,

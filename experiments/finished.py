@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from experiments.config import FinetuneRun, Outputs, TunedOn
 from experiments.datasets import Dataset, FilesDataset
@@ -15,7 +13,7 @@ from experiments.heads import other_visit
 from experiments.launch import DONE, IDENTITY
 from experiments.results import Collected, FoundRun, collect
 from experiments.runs import chosen_patients, files_of, fingerprints
-from psft_jax.data.bids_derivative import Sources
+from psft_jax.data.bids_derivative import Sources, read_json
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.errors import InputError
 from psft_jax.scan import Cohort, Patient
@@ -115,9 +113,3 @@ def _follow_up(
     tuned_on = dict.fromkeys(file for visit in scans for file in visit.files)
     visit = patient.follow_up
     return FollowUp(visit.subject, visit.session, files.get((visit.subject, visit.session)), tuple(tuned_on))
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """What a JSON file of the project's own holds."""
-    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return read

@@ -25,6 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config import FinetuneRun, RunConfig
+from experiments.help import help_of
 from experiments.parsing import config_hash, parse, plain, run_folder
 from psft_jax.allocator import keep_pages
 from psft_jax.errors import InputError
@@ -74,7 +75,13 @@ def register_resolvers(kind: type[RunConfig], stage: str) -> None:
         root = os.environ.get("PSFT_DATA")
         return str(Path(root) / name) if root else None
 
+    def text_of_help(composed: DictConfig) -> str:
+        chosen = composed.hydra.runtime.choices.items()
+        own = {group.split("@")[0]: name for group, name in chosen if not group.startswith("hydra/")}
+        return help_of(stage, own).replace("$", "$$")  # Hydra takes $ for the beginning of a name
+
     resolvers: dict[str, Callable[..., Any]] = {
+        "help_of": lambda _root_: text_of_help(_root_),
         "run_folder": lambda _root_: path_of_run(_root_),
         "run_name": lambda _root_: name_of_job(_root_),
         "in_data": in_data,

@@ -96,13 +96,14 @@ def pipeline_of(config: PreprocessRun, rules: MaskRules) -> Pipeline:
 
     Args:
         config: the run.
-        rules: how the data set's masks are read, which holds for brains beside what the configuration says.
+        rules: how the data set's masks are read, which holds beside what the configuration says.
 
     Raises:
         InputError: the extra ``preprocess`` is not installed.
     """
     if config.task.kind is Task.DETECTION:
-        return liver_pipeline(config.liver)
+        liver = config.liver
+        return liver_pipeline(replace(liver, resample_masks=liver.resample_masks or rules.resample))
     brain = config.brain
     ignored = rules.ignored_label if brain.ignored_label is None else brain.ignored_label
     resample = brain.resample_masks or rules.resample

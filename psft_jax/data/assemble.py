@@ -21,6 +21,12 @@ BORDER_SHARE = 0.25
 """An organ covers less than this of at least one face of its bounding box (``check_background``)."""
 
 
+REGISTER = (
+    "Bring them onto one grid: python -m experiments.preprocess does so with scans as they left the scanner "
+    "(docs/preprocessing.md)."
+)
+
+
 @dataclass(frozen=True)
 class MaskRules:
     """How a layout's masks are read.
@@ -63,7 +69,7 @@ def assemble(
 
     Raises:
         InputError: the volumes differ in shape or affine, a mask holds other labels than 0 and 1, the organ
-            mask is empty, or there is none and the image's background is not 0.
+            mask is empty, or there is none and the image is 0 everywhere or its background is not 0.
     """
     rules = rules or MaskRules()
     first = sequences[0][0]
@@ -71,6 +77,7 @@ def assemble(
         check_same_grid(first, other)
     if organ is not None:
         organ_mask = binary_mask(on_grid_of(first, organ, rules))
+        _check_organ(organ, organ_mask)
     elif rules.whole_image:
         organ_mask = np.ones(first.data.shape, dtype=bool)
     else:
@@ -92,9 +99,7 @@ def assemble(
     )
 
 
-def check_same_grid(
-    reference: LoadedVolume, other: LoadedVolume, *, remedy: str = "Resample them onto one grid."
-) -> None:
+def check_same_grid(reference: LoadedVolume, other: LoadedVolume, *, remedy: str = REGISTER) -> None:
     """Check that two volumes lie voxel on voxel in their canonical order.
 
     The files may store them in different orientations.
@@ -177,8 +182,8 @@ def binary_mask(volume: LoadedVolume) -> Mask:
 def nonzero_organ(volume: Volume) -> Mask:
     """The organ in an image whose outside was set to 0 (a skull-stripped brain).
 
-    It is the largest 26-connected component of the voxels that are not 0, with its holes filled. It is empty,
-    and ``Scan`` refuses it, where the volume is all 0.
+    It is the largest 26-connected component of the voxels that are not 0, with its holes filled. It is empty
+    where the volume is all 0, which ``check_background`` refuses.
 
     >>> row = np.array([[[0, 5, 0, 7, 7, 0]]], dtype=np.float32)
     >>> nonzero_organ(row).astype(int).tolist()
@@ -196,13 +201,18 @@ def check_background(volume: LoadedVolume, organ: Mask) -> None:
 
     Args:
         volume: the image.
-        organ: (Z, Y, X) its ``nonzero_organ``; an empty one passes, ``Scan`` refuses it.
+        organ: (Z, Y, X) its ``nonzero_organ``.
 
     Raises:
-        InputError: the organ covers ``BORDER_SHARE`` or more of every face of its bounding box.
+        InputError: there is none, or it covers ``BORDER_SHARE`` or more of every face of its bounding box.
     """
     if not organ.any():
-        return
+        raise InputError(
+            volume.path,
+            found="an image that is 0 everywhere",
+            expected="a skull-stripped scan whose background is 0",
+            remedy="Look at the file, and export it again from its source.",
+        )
     box = organ[bounding_box(organ)]
     least = min(float(box.take(end, axis=axis).mean()) for axis in range(3) for end in (0, -1))
     if least >= BORDER_SHARE:
@@ -211,6 +221,16 @@ def check_background(volume: LoadedVolume, organ: Mask) -> None:
             found=f"voxels other than 0 on all sides: {100 * least:.0f} % or more of each face of their box",
             expected="a skull-stripped scan whose background is 0",
             remedy="Strip the skull, or, where that has been done, set the background to 0.",
+        )
+
+
+def _check_organ(volume: LoadedVolume, organ: Mask) -> None:
+    if not organ.any():
+        raise InputError(
+            volume.path,
+            found="an empty organ mask",
+            expected="at least one voxel inside the organ",
+            remedy="Look at the mask over the image, and draw it again.",
         )
 
 

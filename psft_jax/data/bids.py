@@ -7,13 +7,11 @@ images are skull-stripped. Where several files fit, ``Selection`` says which one
 the project itself made are searched only where ``derivatives`` names one of them, or ``Selection`` the
 ``desc`` of the lesion masks: what a network found is not taken for an annotation by mistake.
 
-A subject's sessions are ordered by ``acq_time`` of ``sub-*_sessions.tsv`` where it gives one for each of
-them, else by their labels (ses-2 before ses-10). The earliest is the baseline and those after it are
-follow-ups; a single session trains the base CNN. A table of roles says it otherwise.
+A subject's sessions are ordered by ``acq_time`` of ``sub-*_sessions.tsv`` where it gives any, else by their
+labels (ses-2 before ses-10). The earliest is the baseline and those after it are follow-ups; a single session
+trains the base CNN. A table of roles says it otherwise.
 
-Not read with pybids: of what is done here it would do the dividing of names alone, and it passes over masks
-whose folder has no ``dataset_description.json``, which many do not, with no more than a warning; for that it
-brings a dozen packages (SQLAlchemy among them).
+Not read with pybids, which leaves out masks whose folder has no ``dataset_description.json``.
 """
 
 from __future__ import annotations
@@ -22,18 +20,21 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from psft_jax.data.assemble import MaskRules
 from psft_jax.data.bids_derivative import made_here
 from psft_jax.data.bids_sessions import Session, ordered, sessions_of, told
 from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.checks import combined
 from psft_jax.data.listing import Listing, layout_error
-from psft_jax.data.visit_files import Role, VisitFiles
+from psft_jax.data.visit_files import Role, VisitFiles, more_than_one
 from psft_jax.errors import InputError
 from psft_jax.scan import Provenance
 
 LAYOUT = "sub-<label>/[ses-<label>/]anat/sub-<label>[_ses-<label>]_{FLAIR,T1w}.nii.gz"
+SUFFIXES = {"flair": "FLAIR", "t1": "T1w"}
 MASK, BRAIN = "mask", "brain"
 _NAME = re.compile(r"((?:[a-zA-Z]+-[^_]+_)+)([a-zA-Z0-9]+)\.nii(?:\.gz)?")
 
@@ -108,13 +109,15 @@ def find(
     root = Path(root)
     reader = _Reader(_masks_folder(root, derivatives), lesion_labels, select or Selection())
     folders = sorted(entry for entry in root.glob("sub-*") if entry.is_dir())
-    sessions = [session for f in folders for session in sessions_of(f) if reader.has_images(session)]
+    sessions = [session for f in folders for session in sessions_of(f) if _images(session.folder)]
+    # A table of roles says which sessions count, and so that these images do not.
+    apart = {} if roles is not None else {f.name: error for f in folders if (error := _apart(f))}
     if not sessions:
-        raise layout_error(root, LAYOUT)
+        raise combined(root, [*apart.values()]) if apart else layout_error(root, LAYOUT)
     order = ordered(sessions) if roles is None else told(Path(roles), sessions)
-    problems = list(order.problems)
+    problems = [*apart.values(), *order.problems]
     visits = []
-    incomplete = set()
+    incomplete = {*apart, *order.undecided}
     for session, role in order.sessions:
         visit, wrong = reader.visit(session, role)
         problems += wrong
@@ -150,7 +153,7 @@ def _masks_folder(root: Path, derivatives: str | Path | None) -> Path | None:
         folder,
         found="no such folder",
         expected="the folder of the masks",
-        remedy="Correct derivatives, whose path is relative to the data set's folder or absolute.",
+        remedy="Correct dataset.derivatives, whose path is relative to the data set's folder or absolute.",
     )
 
 
@@ -169,9 +172,6 @@ class _Reader:
             return ()
         return tuple(folder for folder in _folders(self.masks) if made_here(folder))
 
-    def has_images(self, session: Session) -> bool:
-        return any(file.suffix in ("FLAIR", "T1w") for file in _named(session.folder / "anat"))
-
     def visit(self, session: Session, role: Role) -> tuple[VisitFiles | None, list[InputError]]:
         """The visit, or, where files are missing or ambiguous, what is wrong."""
         images = _named(session.folder / "anat")
@@ -180,13 +180,13 @@ class _Reader:
         lesions = [file for file in masks if file.entities.get("label") in self.lesion_labels]
         brains = [file for file in masks if BRAIN in (file.entities.get("label"), file.entities.get("desc"))]
         chosen = {
-            "flair": _fitting([file for file in images if file.suffix == "FLAIR"], self.select.flair),
-            "t1": _fitting([file for file in images if file.suffix == "T1w"], self.select.t1),
+            "flair": _fitting([f for f in images if f.suffix == SUFFIXES["flair"]], self.select.flair),
+            "t1": _fitting([f for f in images if f.suffix == SUFFIXES["t1"]], self.select.t1),
             "lesion": _fitting(lesions, self.select.lesion),
             "brain": _fitting(brains, self.select.brain),
         }
         problems = [_ambiguous(what, files) for what, files in chosen.items() if len(files) > 1]
-        problems += [_absent(session, what) for what in ("flair", "t1") if not chosen[what]]
+        problems += [_absent(session, what) for what in SUFFIXES if not chosen[what]]
         if problems:
             return None, problems
         paths = {what: files[0].path if files else None for what, files in chosen.items()}
@@ -222,6 +222,11 @@ def _named(folder: Path) -> list[Named]:
     ]
 
 
+def _images(folder: Path) -> list[Path]:
+    """FLAIR and T1w images of a session's folder, or of a subject's."""
+    return [file.path for file in _named(folder / "anat") if file.suffix in SUFFIXES.values()]
+
+
 def _fitting(files: Iterable[Named], wanted: Wanted) -> list[Named]:
     return [file for file in files if file.has(wanted)]
 
@@ -231,22 +236,41 @@ def _plain(label: Label) -> Label:
 
 
 def _ambiguous(what: str, files: list[Named]) -> InputError:
-    others = ", ".join(str(file.path.name) for file in files[1:])
-    return InputError(
-        files[0].path,
-        found=f"more than one file that can be the {what}: also {others}",
-        expected="one",
-        remedy=f"Say which one is meant by its entities, for instance select.{what}={{run: 1}}.",
+    """The error for several files that fit, with words that choose one of them if any can."""
+    entities = [{entity: _plain(label) for entity, label in file.entities.items()} for file in files]
+    paths = [file.path for file in files]
+    alone = [of_file for of_file in entities if entities.count(of_file) == 1]
+    if not alone:
+        return more_than_one(paths, what)
+    names = dict.fromkeys(chain.from_iterable(entities))
+    differing = [name for name in names if len({of_file.get(name) for of_file in entities}) > 1]
+    words = [f"+dataset.select.{what}.{name}={alone[0].get(name, 'null')}" for name in differing]
+    return more_than_one(
+        paths, what, f"Say which one is meant by its entities, for instance {' '.join(words)}"
     )
 
 
 def _absent(session: Session, what: str) -> InputError:
-    suffix = {"flair": "FLAIR", "t1": "T1w"}[what]
     return InputError(
         session.folder / "anat",
-        found=f"no {suffix} image that fits",
+        found=f"no {SUFFIXES[what]} image that fits",
         expected="FLAIR and T1w of every session",
-        remedy=f"Add it, correct select.{what}, or name the sessions to be used in a table of roles.",
+        remedy=f"Add it, correct dataset.select.{what}, or name the sessions to be used in a table of roles "
+        "(dataset.roles=FILE).",
+    )
+
+
+def _apart(subject: Path) -> InputError | None:
+    """The error for images of a subject that lie beside its sessions, and so belong to none."""
+    images = _images(subject)
+    if not images or not any(session.label for session in sessions_of(subject)):
+        return None
+    return InputError(
+        subject / "anat",
+        found=f"images beside the folders of sessions: {', '.join(image.name for image in images)}",
+        expected="every image in the folder of its session",
+        remedy="Move them there or away, or name the sessions to be used in a table of roles "
+        "(dataset.roles=FILE).",
     )
 
 
@@ -262,5 +286,5 @@ def _passed_over_note(folders: tuple[Path, ...]) -> tuple[str, ...]:
         return ()
     return (
         f"Masks in {', '.join(map(str, folders))} are results of psft_jax, and are not read as annotations: "
-        "select.lesion={desc: ...} says which masks are meant, theirs or others.",
+        "+dataset.select.lesion.desc=... says which masks are meant, theirs or others.",
     )

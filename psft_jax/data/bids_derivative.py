@@ -172,6 +172,12 @@ def write_json(path: Path, told: Mapping[str, Any], *, overwrite: bool = False) 
     return path
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of the project's own holds."""
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read
+
+
 def checksum(file: Path) -> str:
     """SHA-256 of a file, as ``sha256sum`` prints it."""
     with file.open("rb") as opened:

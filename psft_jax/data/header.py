@@ -48,25 +48,31 @@ def volumes_of(path: Path, image: nib.Nifti1Image) -> tuple[tuple[int, int, int]
 
 
 def check_scaling(path: Path, header: nib.Nifti1Header) -> None:
-    """Check the factor by which stored integers become intensities.
+    """Check the factor and the offset by which stored numbers become intensities.
 
-    A factor of 0 means that they are not scaled (NIfTI), and so does NaN, which nibabel writes.
+    A factor of 0 means that they are not scaled (NIfTI), and so does NaN, which nibabel writes; the offset
+    then plays no part.
 
     Args:
         path: the file.
         header: as it is in the file; nibabel's images forget the factor.
 
     Raises:
-        InputError: the factor is infinite.
+        InputError: the factor is infinite, or the offset of a scaled file is not finite.
     """
-    slope = float(header["scl_slope"])
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if np.isinf(slope):
-        raise InputError(
-            path,
-            found=f"the scaling factor {slope:g} (scl_slope) in the header",
-            expected="a finite factor, or 0 for none",
-            remedy="Convert the file again from its source: its intensities are lost.",
-        )
+        wrong = f"the scaling factor {slope:g} (scl_slope)"
+    elif slope and not np.isnan(slope) and not np.isfinite(intercept):
+        wrong = f"the scaling offset {intercept:g} (scl_inter)"
+    else:
+        return
+    raise InputError(
+        path,
+        found=f"{wrong} in the header",
+        expected="a finite factor and offset, or a factor of 0 for none",
+        remedy="Convert the file again from its source: its intensities are lost.",
+    )
 
 
 def checked_affine(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "4 4"]:

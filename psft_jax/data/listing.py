@@ -28,7 +28,8 @@ class Listing:
         sequences: the two MRI sequences and their channels.
         visits: those whose files are complete by name, a patient's earliest first.
         unusable: what was found and is no visit, an error each.
-        incomplete: patients who lack such visits, so that the roles of their others prove nothing.
+        incomplete: patients with visits that cannot be used or ordered, so that the roles of the others prove
+            nothing.
         notes: what the user should know and need not mend.
         annotated: whether the layout has lesion masks at all.
         rules: how its masks are read.

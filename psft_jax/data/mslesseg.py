@@ -11,10 +11,9 @@ import logging
 import re
 from pathlib import Path
 
-from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.brain import published
 from psft_jax.data.listing import Listing, layout_error
-from psft_jax.data.visit_files import Role, VisitFiles, roles_in_order
-from psft_jax.scan import Cohort, Patient
+from psft_jax.data.visit_files import Role, VisitFiles, as_stored, roles_in_order
 
 logger = logging.getLogger(__name__)
 
@@ -38,29 +37,7 @@ def find(root: str | Path) -> Listing:
     visits = [visit for patient in _numbered(folder, "P") for visit in _visits(patient)]
     if not visits:
         raise layout_error(root, LAYOUT)
-    return Listing("mslesseg", folder, SEQUENCES, tuple(visits))
-
-
-def patients(root: str | Path) -> tuple[Patient, ...]:
-    """All patients of the data set; see ``find``.
-
-    Raises:
-        InputError: there are no such patients, or files are missing; it names all of them.
-    """
-    return find(root).patients()
-
-
-def cohort(root: str | Path, also_training: tuple[Patient, ...] = ()) -> Cohort:
-    """The cohort of the data set; see ``find``.
-
-    Args:
-        root: the folder of the data set, or its subfolder ``train``.
-        also_training: patients of another data set with the same sequences, for training.
-
-    Raises:
-        InputError: see ``patients``, and ``psft_jax.scan.Cohort``.
-    """
-    return find(root).cohort(also_training)
+    return published("mslesseg", folder, visits)
 
 
 def _visits(patient: Path) -> list[VisitFiles]:
@@ -70,7 +47,7 @@ def _visits(patient: Path) -> list[VisitFiles]:
     for folder, role in zip(folders, roles_in_order(len(folders)), strict=True):
         stem = f"{patient.name}_{folder.name}"
         flair, t1, mask = (folder / f"{stem}_{what}.nii.gz" for what in ("FLAIR", "T1", "MASK"))
-        unannotated = role is Role.FOLLOW_UP and not mask.is_file()
+        unannotated = role is Role.FOLLOW_UP and not as_stored(mask).is_file()
         if unannotated:
             logger.info("%s: no %s, so this visit is quantified without a reference", folder, mask.name)
         lesion = None if unannotated else mask

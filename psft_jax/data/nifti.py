@@ -86,8 +86,8 @@ def read_series(path: str | Path) -> tuple[LoadedVolume, ...]:
 
     Raises:
         InputError: the file is missing, truncated or corrupt, neither 3-D nor 4-D, of a single slice, not of
-            real numbers, without an orientation or with two that disagree, scaled by an infinite factor, or
-            it holds NaN, infinite values or values too large for float32.
+            real numbers, without an orientation or with two that disagree, scaled by an infinite factor or
+            offset, or it holds NaN, infinite values or values too large for float32.
     """
     path = Path(path)
     image = _open(path)
@@ -184,13 +184,15 @@ def _open(path: Path) -> nib.Nifti1Image:
             content = stream.read()
         sizes = {int.from_bytes(content[:4], order) for order in ("little", "big")}
         image_class = nib.Nifti2Image if nib.Nifti2Header.sizeof_hdr in sizes else nib.Nifti1Image
-        header = image_class.header_class.from_fileobj(io.BytesIO(content), check=False)
+        check_scaling(path, image_class.header_class.from_fileobj(io.BytesIO(content), check=False))
         image = image_class.from_bytes(content)
         expected_bytes = (
             cast(ArrayProxy, image.dataobj).offset + math.prod(image.shape) * image.get_data_dtype().itemsize
         )
         if len(content) < expected_bytes:
             raise EOFError(f"it holds {len(content)} bytes, and its header speaks of {expected_bytes}")
+    except InputError:
+        raise  # a ValueError too, but of a file that can be read
     except _UNREADABLE as error:
         raise InputError(
             path,
@@ -198,7 +200,6 @@ def _open(path: Path) -> nib.Nifti1Image:
             expected="a complete NIfTI-1 or NIfTI-2 file",
             remedy="It is cut short, corrupt or of another format: copy, download or convert it again.",
         ) from error
-    check_scaling(path, header)
     return image
 
 
@@ -215,10 +216,15 @@ def _real_values(path: Path, image: nib.Nifti1Image) -> Float[np.ndarray, "i j k
         values = image.get_fdata(dtype=np.float32, caching="unchanged")
     bad = int(np.count_nonzero(~np.isfinite(values)))
     if bad:
+        proxy = cast(ArrayProxy, image.dataobj)
+        scaled = (proxy.slope, proxy.inter) != (1, 0) and bool(np.isfinite(proxy.get_unscaled()).all())
         raise InputError(
             path,
-            found=f"{bad} values that are NaN, infinite or too large",
+            found=f"{bad} values that are NaN, infinite or too large"
+            + (f" once scaled by the header (scl_slope {proxy.slope:g}, scl_inter {proxy.inter:g})" * scaled),
             expected="finite values",
-            remedy="Export the file again, or set these voxels (often the background) to 0.",
+            remedy="Convert the file again from its source: its numbers are finite, their scaling is wrong."
+            if scaled
+            else "Export the file again, or set these voxels (often the background) to 0.",
         )
     return values

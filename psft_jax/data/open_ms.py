@@ -14,11 +14,10 @@ import re
 from enum import StrEnum
 from pathlib import Path
 
-from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.brain import SEQUENCES, published
 from psft_jax.data.listing import Listing, layout_error
-from psft_jax.data.visit_files import Role, VisitFiles, roles_in_order
+from psft_jax.data.visit_files import Role, VisitFiles, more_than_one, roles_in_order
 from psft_jax.errors import InputError
-from psft_jax.scan import Patient
 
 FLAIR = "FLAIR_N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI.nii.gz"
 T1 = "T1_N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI.nii.gz"
@@ -52,7 +51,7 @@ def find(root: str | Path) -> Listing:
     """
     root = Path(root)
     folder = root / "cross_sectional" / "MNI"
-    visits = tuple(
+    visits = [
         VisitFiles(
             subject=f"open_ms-{patient.name}",
             session="MNI",
@@ -63,19 +62,10 @@ def find(root: str | Path) -> Listing:
         )
         for patient in sorted(folder.glob("patient*"))
         if patient.is_dir()
-    )
+    ]
     if not visits:
         raise layout_error(root, LAYOUT)
-    return Listing("open_ms", root, SEQUENCES, visits)
-
-
-def patients(root: str | Path) -> tuple[Patient, ...]:
-    """All patients of the cross-sectional part; see ``find``.
-
-    Raises:
-        InputError: there are no such patients, or files are missing; it names all of them.
-    """
-    return find(root).patients()
+    return published("open_ms", root, visits)
 
 
 def find_longitudinal(root: str | Path, space: Space) -> Listing:
@@ -97,14 +87,14 @@ def find_longitudinal(root: str | Path, space: Space) -> Listing:
     unusable: list[InputError] = []
     folders = sorted(entry for entry in folder.glob("patient*") if entry.is_dir())
     for patient in folders:
-        studies = _studies(patient)
-        complete = {study: of for study, of in studies.items() if of.keys() == {"FLAIR", "T1W"}}
-        if len(complete) < 2 or len(complete) < len(studies):
-            unusable.append(_incomplete(patient, studies))
+        studies, brains = _studies(patient), sorted(patient.glob("*brainmask.nii*"))
+        wrong = _wrong(patient, studies, brains)
+        unusable += wrong
+        if wrong:
             continue
-        brain = next(iter(sorted(patient.glob("*brainmask.nii*"))), None)
-        for (study, of), role in zip(complete.items(), roles_in_order(len(complete)), strict=True):
-            images = ((of["FLAIR"],), (of["T1W"],))
+        brain = brains[0] if brains else None
+        for (study, of), role in zip(studies.items(), roles_in_order(len(studies)), strict=True):
+            images = ((of["FLAIR"][0],), (of["T1W"][0],))
             visits.append(VisitFiles(f"open_ms-{patient.name}", study, role, images, brain, None))
     if not folders:
         raise layout_error(folder if folder.is_dir() else root, LONGITUDINAL.replace("<space>", space.value))
@@ -119,21 +109,31 @@ def find_longitudinal(root: str | Path, space: Space) -> Listing:
     )
 
 
-def _studies(patient: Path) -> dict[str, dict[str, Path]]:
+def _studies(patient: Path) -> dict[str, dict[str, list[Path]]]:
     """The images of each study by sequence, earliest first."""
-    studies: dict[str, dict[str, Path]] = {}
+    studies: dict[str, dict[str, list[Path]]] = {}
     for path in sorted(patient.iterdir()):
         named = _IMAGE.fullmatch(path.name)
         if named:
-            studies.setdefault(named[1], {})[named[2]] = path
+            studies.setdefault(named[1], {}).setdefault(named[2], []).append(path)
     return studies
 
 
-def _incomplete(patient: Path, studies: dict[str, dict[str, Path]]) -> InputError:
-    found = [path.name for of in studies.values() for path in of.values()]
-    return InputError(
-        patient,
-        found=", ".join(found) or "no images",
-        expected="FLAIR and T1W of two studies",
-        remedy="Complete the download, or move the patient out of the folder.",
-    )
+def _wrong(patient: Path, studies: dict[str, dict[str, list[Path]]], brains: list[Path]) -> list[InputError]:
+    """What is wrong with the files of a patient."""
+    images = {
+        f"{sequence} of {study}": paths for study, of in studies.items() for sequence, paths in of.items()
+    }
+    several = {what: paths for what, paths in {**images, "brain mask": brains}.items() if len(paths) > 1}
+    problems = [more_than_one(paths, what) for what, paths in several.items()]
+    if len(studies) < 2 or any(of.keys() != {"FLAIR", "T1W"} for of in studies.values()):
+        found = [path.name for paths in images.values() for path in paths]
+        problems.append(
+            InputError(
+                patient,
+                found=", ".join(found) or "no images",
+                expected="FLAIR and T1W of two studies",
+                remedy="Complete the download, or move the patient out of the folder.",
+            )
+        )
+    return problems

@@ -1,14 +1,15 @@
 """A table that names every visit and its files: for scans in a layout of one's own.
 
-CSV (comma or semicolon) or TSV, in UTF-8, a row a visit, with the columns
+CSV (comma or semicolon) or TSV (tab), whatever its suffix, in UTF-8, a row a visit, with the columns
 
     subject, session, role, FLAIR, T1, organ, lesion
 
 or the sequences' names of another task (DCE, DWI) in place of FLAIR and T1. ``role`` is training, baseline
 or follow_up; several files of one sequence (DCE phases, b-values) stand in one cell with | between them, in
 the order of their channels, and a 4-D file stands for all of its volumes. Paths are relative to the table's
-folder. ``organ`` is empty for skull-stripped images, ``lesion`` for a follow-up that nobody has annotated.
-Other columns are not read. Of several follow-ups the first in the table is quantified.
+folder. ``organ`` is empty for skull-stripped images, ``lesion`` for a follow-up that nobody has annotated;
+NA and n/a count as empty. Other columns are not read. Of several follow-ups the first in the table is
+quantified.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from psft_jax.scan import Provenance, Sequence
 
 SUBJECT, SESSION, ROLE, ORGAN, LESION = "subject", "session", "role", "organ", "lesion"
 BETWEEN_FILES = "|"
-NOTHING = ("", "n/a")
-"""What an empty cell holds; BIDS writes n/a."""
+DIVIDERS = (",", ";", "\t")
+NOTHING = ("", "n/a", "N/A", "NA")
+"""What an empty cell holds; BIDS writes n/a, R writes NA."""
 
 
 @dataclass(frozen=True)
@@ -73,34 +75,41 @@ def find(
         else:
             visits.append(_visit(path.parent, row.cells, sequences))
     channels, uneven = _channels(sequences, visits)
+    incomplete |= {visit.subject for visit, _ in uneven}
     return Listing(
         name or path.stem,
         path,
         channels,
         tuple(visits),
-        unusable=(*unusable, *uneven),
+        unusable=(*unusable, *(error for _, error in uneven)),
         incomplete=frozenset(incomplete),
         rules=MaskRules(resample=resample_masks),
         provenance=provenance,
     )
 
 
-def read_rows(path: Path, columns: Listed[str]) -> list[Row]:
+def read_rows(path: Path, columns: Listed[str], *, optional: Listed[str] = ()) -> list[Row]:
     """The rows of a table that are not empty, without spaces around their cells.
 
-    A ``.tsv`` is divided by tabs, all else by commas, or by semicolons where the first line has no comma.
+    Commas, semicolons or tabs divide it: those by which its first line has the most of the columns. What the
+    suffix says does not count.
+
+    Args:
+        path: the table.
+        columns: that it must have.
+        optional: columns that it may lack; their cells are then empty.
 
     Raises:
         InputError: there is no such file, it is no text in UTF-8, has no rows, lacks one of the columns, or a
             row has more cells than the first.
     """
+    named = (*columns, *optional)
     try:
         with path.open(newline="", encoding="utf-8-sig") as opened:
-            first_line = opened.readline()
+            between = _divider(opened.readline(), named)
             opened.seek(0)
-            between = "\t" if path.suffix == ".tsv" else "," if "," in first_line else ";"
             reader = csv.reader(opened, delimiter=between)
-            header = [name.strip() for name in next(reader, [])]
+            header = _stripped(next(reader, []))
             lines = [(reader.line_num, cells) for cells in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
@@ -109,22 +118,38 @@ def read_rows(path: Path, columns: Listed[str]) -> list[Row]:
             expected="a CSV or TSV in UTF-8",
             remedy="Check the path; from Excel, save as CSV UTF-8.",
         ) from error
-    _check_shape(path, columns, header, lines)
-    padded = ((line, cells + [""] * len(header)) for line, cells in lines)
-    rows = (Row(line, {name: _cell(cells[header.index(name)]) for name in columns}) for line, cells in padded)
+    _check_shape(path, columns, optional, header, lines)
+    padded = ((line, dict(zip(header, cells + [""] * len(header), strict=False))) for line, cells in lines)
+    rows = (Row(line, {name: _cell(cells.get(name, "")) for name in named}) for line, cells in padded)
     return [row for row in rows if any(row.cells.values())]
 
 
+def _divider(first_line: str, columns: Listed[str]) -> str:
+    """The divider by which a line has the most of the columns, and, where none has any, the most cells."""
+
+    def known(divider: str) -> tuple[int, int]:
+        cells = _stripped(next(csv.reader([first_line], delimiter=divider), []))
+        return len(set(cells) & set(columns)), len(cells)
+
+    return max(DIVIDERS, key=known)
+
+
 def _check_shape(
-    path: Path, columns: Listed[str], header: list[str], lines: list[tuple[int, list[str]]]
+    path: Path,
+    columns: Listed[str],
+    optional: Listed[str],
+    header: list[str],
+    lines: list[tuple[int, list[str]]],
 ) -> None:
     wrong = [name for name in columns if header.count(name) != 1]
+    wrong += [name for name in optional if header.count(name) > 1]
     if wrong:
         raise InputError(
             path,
             found=f"the columns {', '.join(header)}",
             expected=f"the columns {', '.join(columns)}, each once",
-            remedy="Name the columns so in the first line; a cell may be empty, a column not absent.",
+            remedy="Name the columns so in the first line, divided by commas, semicolons or tabs; a cell may "
+            "be empty, a column not absent.",
         )
     longer = [str(line) for line, cells in lines if any(map(str.strip, cells[len(header) :]))]
     if longer or not any(any(map(str.strip, cells)) for _, cells in lines):
@@ -136,6 +161,10 @@ def _check_shape(
             if longer
             else "Fill in the table.",
         )
+
+
+def _stripped(cells: Listed[str]) -> list[str]:
+    return [cell.strip() for cell in cells]
 
 
 def _cell(text: str) -> str:
@@ -190,10 +219,10 @@ def _files(folder: Path, cell: str) -> tuple[Path, ...]:
 
 def _channels(
     names: tuple[str, str], visits: Listed[VisitFiles]
-) -> tuple[tuple[Sequence, Sequence], list[InputError]]:
-    """The two sequences with as many channels as most visits have, and an error for each with others."""
+) -> tuple[tuple[Sequence, Sequence], list[tuple[VisitFiles, InputError]]]:
+    """The two sequences with as many channels as most visits have, and an error of each visit with others."""
     described: list[Sequence] = []
-    uneven: list[InputError] = []
+    uneven: list[tuple[VisitFiles, InputError]] = []
     for place, name in enumerate(names):
         counts = {visit.name: _volumes(visit.sequences[place]) for visit in visits}
         known = Counter(count for count in counts.values() if count is not None)
@@ -201,16 +230,20 @@ def _channels(
         channels = (name,) if usual == 1 else tuple(f"{name}{channel:02d}" for channel in range(usual))
         described.append(Sequence(name, channels))
         uneven += [
-            InputError(
-                ", ".join(map(str, visit.sequences[place])),
-                found=f"{counts[visit.name]} volumes of {name} for visit {visit.name}",
-                expected=f"{usual}, as in most visits",
-                remedy="Give all volumes of the sequence, in the order of their acquisition, and no others.",
-            )
+            (visit, _uneven(visit, place, f"{counts[visit.name]} volumes of {name}", usual))
             for visit in visits
             if counts[visit.name] not in (None, usual)
         ]
     return (described[0], described[1]), uneven
+
+
+def _uneven(visit: VisitFiles, place: int, found: str, usual: int) -> InputError:
+    return InputError(
+        ", ".join(map(str, visit.sequences[place])),
+        found=f"{found} for visit {visit.name}",
+        expected=f"{usual}, as in most visits",
+        remedy="Give all volumes of the sequence, in the order of their acquisition, and no others.",
+    )
 
 
 def _volumes(files: tuple[Path, ...]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -58,9 +59,44 @@ class VisitFiles:
         organ, lesion = (mask and mask.absolute() for mask in (self.organ, self.lesion))
         return replace(self, sequences=(first, second), organ=organ, lesion=lesion)
 
+    def as_stored(self) -> VisitFiles:
+        """The same with the names of the files that are there, where the layout's end in ``.nii.gz``."""
+        first, second = (tuple(map(as_stored, files)) for files in self.sequences)
+        organ, lesion = (mask and as_stored(mask) for mask in (self.organ, self.lesion))
+        return replace(self, sequences=(first, second), organ=organ, lesion=lesion)
+
+    def stored_twice(self) -> list[InputError]:
+        """An error for each of the files that is there gzipped and not: nothing tells which is newer."""
+        pairs = ([image, _plain(image)] for image in self.files if image.suffix == ".gz")
+        return [more_than_one(pair, "image") for pair in pairs if all(file.is_file() for file in pair)]
+
     def missing(self) -> list[InputError]:
         """An error for each of the files that does not exist."""
         return [no_file(file) for file in self.files if not file.is_file()]
+
+
+def as_stored(image: Path) -> Path:
+    """Where an image named ``.nii.gz`` lies: without the ``.gz`` where that alone is there."""
+    plain = _plain(image)
+    return plain if plain.is_file() and not image.is_file() else image
+
+
+def _plain(image: Path) -> Path:
+    return image.with_suffix("") if image.suffix == ".gz" else image
+
+
+def more_than_one(
+    files: Sequence[Path], what: str, remedy: str = "Move away those that are not."
+) -> InputError:
+    """The error for several files where one belongs."""
+    first, *others = files
+    shown = (str(other.name if other.parent == first.parent else other) for other in others)
+    return InputError(
+        first,
+        found=f"more than one file that can be the {what}: also {', '.join(shown)}",
+        expected="the one that is meant",
+        remedy=remedy,
+    )
 
 
 def roles_in_order(visits: int) -> list[Role]:

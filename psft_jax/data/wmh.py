@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from psft_jax.data.assemble import MaskRules
-from psft_jax.data.brain import SEQUENCES
+from psft_jax.data.brain import published
 from psft_jax.data.listing import Listing, layout_error
 from psft_jax.data.visit_files import Role, VisitFiles
 
@@ -37,24 +37,19 @@ def find(root: str | Path, *, brain: str | None = None, resample_masks: bool = F
     root = Path(root)
     folders = {path.parents[1] for path in root.rglob("pre/FLAIR.nii*")}
     folders |= {path.parent for path in root.rglob("wmh.nii*")}
-    visits = tuple(
-        VisitFiles(
-            subject="-".join(("wmh", *folder.relative_to(root).parts)),
-            session=SESSION,
-            role=Role.TRAINING,
-            sequences=((_image(folder / "pre" / "FLAIR"),), (_image(folder / "pre" / "T1"),)),
-            organ=None if brain is None else folder / brain,
-            lesion=_image(folder / "wmh"),
-        )
-        for folder in sorted(folders)
-    )
+    visits = [_visit(root, folder, brain) for folder in sorted(folders)]
     if not visits:
         raise layout_error(root, LAYOUT)
     rules = MaskRules(resample=resample_masks, ignored_label=OTHER_PATHOLOGY)
-    return Listing("wmh", root, SEQUENCES, visits, rules=rules)
+    return published("wmh", root, visits, rules)
 
 
-def _image(stem: Path) -> Path:
-    """The file of this name, gzipped as published or not."""
-    plain = stem.with_name(f"{stem.name}.nii")
-    return plain if plain.is_file() else stem.with_name(f"{stem.name}.nii.gz")
+def _visit(root: Path, folder: Path, brain: str | None) -> VisitFiles:
+    return VisitFiles(
+        subject="-".join(("wmh", *folder.relative_to(root).parts)),
+        session=SESSION,
+        role=Role.TRAINING,
+        sequences=((folder / "pre" / "FLAIR.nii.gz",), (folder / "pre" / "T1.nii.gz",)),
+        organ=None if brain is None else folder / brain,
+        lesion=folder / "wmh.nii.gz",
+    )

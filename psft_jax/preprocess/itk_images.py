@@ -56,6 +56,12 @@ def matrix_of(transform: sitk.Transform) -> Affine:
     return _LPS @ spatial @ _LPS
 
 
+def affine_to_itk(matrix: Affine) -> sitk.AffineTransform:
+    """A rigid or affine transform of points from its matrix in RAS+ mm: ``matrix_of`` the other way."""
+    spatial = _LPS @ matrix @ _LPS
+    return sitk.AffineTransform(spatial[:3, :3].ravel().tolist(), spatial[:3, 3].tolist())
+
+
 def resample_image(image: sitk.Image, grid: sitk.Image, to_image: sitk.Transform, threads: int) -> sitk.Image:
     """An image on another grid by cubic B-splines, cut to the range it had (splines overshoot at edges).
 

@@ -2,6 +2,8 @@
 
 Jansen et al. 2020, section 2.1.1. Intensities stay as they are: ``psft_jax.data.normalise`` follows where
 scans are read.
+
+The parts that need SimpleITK are imported when the pipeline runs, so that the settings need no extra.
 """
 
 from __future__ import annotations
@@ -9,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from psft_jax.data.bids_names import bids_path
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.preprocess.liver_alignment import LESION, LIVER, align
-from psft_jax.preprocess.liver_elastix import import_itk
+from psft_jax.preprocess.liver_elastix import import_itk, missing_extra
 from psft_jax.preprocess.liver_files import (
     NAMES,
     check_numbers,
@@ -35,6 +38,8 @@ def liver_pipeline(settings: LiverSettings) -> Pipeline:
         InputError: the extra ``preprocess`` is not installed.
     """
     import_itk()
+    if find_spec("SimpleITK") is None:
+        raise missing_extra("no SimpleITK")
     return partial(_prepare, settings)
 
 
@@ -44,7 +49,9 @@ def _prepare(settings: LiverSettings, visits: Sequence[VisitFiles], folder: Path
 
 
 def _prepare_visit(settings: LiverSettings, visit: VisitFiles, folder: Path) -> Prepared:
-    dce, dwi, masks = read_examination(visit)
+    from psft_jax.preprocess.liver_transforms import write_transforms
+
+    dce, dwi, masks = read_examination(visit, resample_masks=settings.resample_masks)
     aligned = align(visit.name, dce, dwi, masks, settings)
     del dce, dwi
 
@@ -55,6 +62,7 @@ def _prepare_visit(settings: LiverSettings, visit: VisitFiles, folder: Path) -> 
     write_image(places["DWI"], aligned.dwi, aligned.grid.affine)
     for name, mask in aligned.masks.items():
         write_mask(places[name], mask, aligned.grid.affine)
+    transforms = write_transforms(folder, *names, aligned)
     files = replace(
         visit,
         sequences=((places["DCE"],), (places["DWI"],)),
@@ -62,7 +70,6 @@ def _prepare_visit(settings: LiverSettings, visit: VisitFiles, folder: Path) -> 
         lesion=places.get(LESION),
     )
     *phases, diffusion = aligned.motion
-    steps = {name: {"settings": asdict(settings), "liver_mask": LIVER in masks} for name in places}
-    steps["DCE"] |= {"registration": "groupwise", "phases": phases}
-    steps["DWI"] |= {"registration": "rigid, then B-splines", **diffusion}
-    return Prepared(files, {place: steps[name] for name, place in places.items()})
+    every = {"settings": asdict(settings), "liver_mask": LIVER in masks}
+    found = {places["DCE"]: {"phases": phases}, places["DWI"]: diffusion, **transforms}
+    return Prepared(files, {file: every | found.get(file, {}) for file in (*places.values(), *transforms)})

@@ -62,7 +62,7 @@ class Aligned:
         masks: by name, in the mean position.
         to_phases: from there to each phase as it was acquired.
         to_dwi: from there to the diffusion scan.
-        motion: of each phase, and of the diffusion scan, what ``_told`` says.
+        motion: of each phase, and of the diffusion scan, how it was registered and what ``_told`` says.
     """
 
     grid: OutputGrid
@@ -95,7 +95,7 @@ def align(
     grid = centred_grid(settings.shape, settings.spacing_mm, dce.shape, dce.affine)
     if LIVER in masks:
         _check_liver(where, masks[LIVER], dce, grid)
-    region = _around(masks.get(LIVER), dce.spacing_mm, settings.margin_mm)
+    region = around(masks.get(LIVER), dce.spacing_mm, settings.margin_mm)
     to_phases = register_groupwise(
         f"{where}, DCE",
         dce.volumes,
@@ -108,7 +108,10 @@ def align(
     of_masks: Transform = _stay if drawn_on is None else to_phases[drawn_on]
     moved = {name: resample_mask(mask, dce.affine, grid, of_masks) for name, mask in masks.items()}
     liver = moved.get(LIVER)
-    motion = [_told(f"{where}, DCE, phase {i}", phase, liver, grid) for i, phase in enumerate(to_phases)]
+    motion = [
+        {"registration": "groupwise", **_told(f"{where}, DCE, phase {i}", phase, liver, grid)}
+        for i, phase in enumerate(to_phases)
+    ]
     phases = np.empty((*grid.shape, len(to_phases)), np.float32)
     for i, to_phase in enumerate(to_phases):
         phases[..., i] = resample([dce.volumes[i]], dce.affine, grid, to_phase)[..., 0]
@@ -120,10 +123,11 @@ def align(
         dwi.volumes[settings.diffusion.reference],
         dwi.affine,
         settings.diffusion,
-        region=_around(liver, settings.spacing_mm, settings.margin_mm),
+        region=around(liver, settings.spacing_mm, settings.margin_mm),
         threads=settings.threads,
     )
-    motion.append(_told(f"{where}, DWI", to_dwi, liver, grid))
+    how = "rigid" if to_dwi.deformation is None else "rigid, then B-splines"
+    motion.append({"registration": how, **_told(f"{where}, DWI", to_dwi, liver, grid)})
     b_values = resample(list(dwi.volumes), dwi.affine, grid, to_dwi)
     return Aligned(grid, phases, b_values, moved, to_phases, to_dwi, tuple(motion))
 
@@ -182,7 +186,7 @@ def _check_liver(where: str, liver: Mask, dce: RawSeries, grid: OutputGrid) -> N
         )
 
 
-def _around(liver: Mask | None, spacing_mm: tuple[float, float, float], margin_mm: float) -> Mask | None:
+def around(liver: Mask | None, spacing_mm: tuple[float, float, float], margin_mm: float) -> Mask | None:
     """The liver and what lies within a margin around it."""
     return None if liver is None else distance_transform_edt(~liver, sampling=spacing_mm) <= margin_mm
 

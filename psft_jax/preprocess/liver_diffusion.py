@@ -4,10 +4,14 @@ Jansen et al. 2020, section 2.1.1, with the parameters that its authors publishe
 Par0057): the scan at the lowest b-value is registered to the mean of the DCE-MRI by mutual information, and
 the others follow it. Their rigid stage has a plain gradient descent with hand-set scales, from the images'
 middles; here both stages have adaptive stochastic gradient descent, from where the scanner placed the images.
+Without a mask of the liver the rigid transform is left as it is: B-splines that make the whole images more
+alike can take the liver away from its place, and neither mutual information nor folds tell (measured in
+docs/preprocessing.md).
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +30,8 @@ from psft_jax.preprocess.liver_elastix import (
 )
 from psft_jax.scan import Mask, Volume
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class DiffusionSettings:
@@ -36,6 +42,7 @@ class DiffusionSettings:
         lattice_mm: between the control points of the B-splines along (Z, Y, X).
         iterations: of each stage.
         samples: places that are drawn in each iteration.
+        deform_without_mask: whether the B-splines follow where there is no mask of the liver.
 
     Raises:
         InputError: a value that is not positive.
@@ -45,6 +52,7 @@ class DiffusionSettings:
     lattice_mm: tuple[float, float, float] = (40.0, 60.0, 60.0)
     iterations: int = 2000
     samples: int = 10000
+    deform_without_mask: bool = False
 
     def __post_init__(self) -> None:
         valid = {
@@ -58,14 +66,15 @@ class DiffusionSettings:
 
 @dataclass(frozen=True, eq=False)
 class RigidThenDeformed:
-    """A place is taken by a rigid transform first, and from there by a deformation."""
+    """A place is taken by a rigid transform first, and from there by a deformation, where there is one."""
 
     rigid: Rigid
-    deformation: Deformation
+    deformation: Deformation | None
 
     def __call__(self, points_mm: Points) -> Points:
         """Where points are taken, both in mm."""
-        return self.deformation(self.rigid(points_mm))
+        moved = self.rigid(points_mm)
+        return moved if self.deformation is None else self.deformation(moved)
 
 
 def register_diffusion(
@@ -88,19 +97,24 @@ def register_diffusion(
         dwi: the scan at the lowest b-value.
         dwi_affine: of ``dwi``.
         settings: lattice and optimisation.
-        region: where, in the DCE-MRI, the two are to fit; everywhere without one.
+        region: where, in the DCE-MRI, the two are to fit: around the liver. Everywhere without one, and then
+            by the rigid transform alone, unless the settings say otherwise.
         threads: how many work.
 
     Raises:
         InputError: as ``run_elastix`` does.
     """
-    rigid, deformation = run_elastix(
-        where, dce, dce_affine, dwi, dwi_affine, _stages(settings), region=region, threads=threads
+    stages = _stages(settings)
+    if region is None and not settings.deform_without_mask:
+        logger.warning("%s: no mask of the liver, so registered by a rigid transform alone", where)
+        stages = stages[:1]
+    rigid, *deformed = run_elastix(
+        where, dce, dce_affine, dwi, dwi_affine, stages, region=region, threads=threads
     )
-    return RigidThenDeformed(rigid_of(rigid), deformations_of(deformation)[0])
+    return RigidThenDeformed(rigid_of(rigid), deformations_of(deformed[0])[0] if deformed else None)
 
 
-def _stages(settings: DiffusionSettings) -> tuple[Stage, Stage]:
+def _stages(settings: DiffusionSettings) -> list[Stage]:
     both = {
         "Metric": ["NormalizedMutualInformation"],
         "Interpolator": ["BSplineInterpolator"],
@@ -126,4 +140,4 @@ def _stages(settings: DiffusionSettings) -> tuple[Stage, Stage]:
         "NumberOfResolutions": ["1"],
         "ImagePyramidSchedule": ["1", "1", "1"],
     }
-    return rigid, deformed
+    return [rigid, deformed]

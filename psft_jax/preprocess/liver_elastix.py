@@ -124,7 +124,8 @@ def run_elastix(
         itk.MultiThreaderBase.SetGlobalDefaultNumberOfThreads(threads)
         fixed_image = _image(itk, fixed, fixed_affine)
         moving_image = fixed_image if moving is fixed else _image(itk, moving, moving_affine)
-        method = itk.ElastixRegistrationMethod[type(fixed_image), type(moving_image)].New(
+        wrapped = f"itkElastixRegistrationMethodIF{fixed.ndim}IF{fixed.ndim}"
+        method = getattr(itk.itkElastixRegistrationMethodPython, wrapped).New(
             FixedImage=fixed_image, MovingImage=moving_image, ParameterObject=_parameters(itk, stages)
         )
         method.SetNumberOfThreads(threads)
@@ -147,7 +148,9 @@ def run_elastix(
 
 
 def import_itk() -> ModuleType:
-    """The package ``itk`` with elastix in it.
+    """The package ``itk`` with elastix in it, under the names that its wrapping has for each kind of image.
+
+    ``itk.ElastixRegistrationMethod`` is the same, and would load all of ITK first (11 s of a processor core).
 
     Raises:
         InputError: it is not installed.
@@ -156,15 +159,22 @@ def import_itk() -> ModuleType:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import itk
-            from itk import itkElastixRegistrationMethodPython  # noqa: F401 - itk alone has no elastix
+
+            # itk alone has no elastix
+            from itk import elxParameterObjectPython, itkElastixRegistrationMethodPython  # noqa: F401
     except ImportError as error:
-        raise InputError(
-            "preprocessing of the liver",
-            found=f"no elastix ({error})",
-            expected="the packages of the extra preprocess",
-            remedy="Install them: pip install 'psft_jax[preprocess]'",
-        ) from error
+        raise missing_extra(f"no elastix ({error})") from error
     return itk
+
+
+def missing_extra(found: str) -> InputError:
+    """The error of packages that are not installed."""
+    return InputError(
+        "preprocessing of the liver",
+        found=found,
+        expected="the packages of the extra preprocess",
+        remedy="Install them: pip install 'psft_jax[preprocess]'",
+    )
 
 
 def rigid_of(parameters: Mapping[str, Sequence[str]]) -> Rigid:
@@ -192,7 +202,7 @@ def deformations_of(parameters: Mapping[str, Sequence[str]], count: int = 1) -> 
 
 
 def _parameters(itk: ModuleType, stages: Sequence[Stage]) -> Any:
-    parameters = itk.ParameterObject.New()
+    parameters = itk.elxParameterObjectPython.elastixParameterObject.New()
     for stage in stages:
         parameters.AddParameterMap({name: list(value) for name, value in {**_EVERY_STAGE, **stage}.items()})
     return parameters

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from psft_jax.data.assemble import binary_mask, check_same_grid
+from psft_jax.data.assemble import MaskRules, binary_mask, check_same_grid, on_grid_of
 from psft_jax.data.nifti import LoadedVolume, count_volumes, read_series, read_volume
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.errors import InputError
@@ -20,17 +20,24 @@ from psft_jax.scan import Image, Mask
 NAMES = ("DCE", "DWI")
 
 
-def read_examination(visit: VisitFiles) -> tuple[RawSeries, RawSeries, dict[str, Mask]]:
+def read_examination(
+    visit: VisitFiles, *, resample_masks: bool
+) -> tuple[RawSeries, RawSeries, dict[str, Mask]]:
     """The phases, the b-values, and the masks that there are by name.
+
+    Args:
+        visit: names the files.
+        resample_masks: bring masks on another grid onto that of the phases, by the nearest voxel.
 
     Raises:
         InputError: a file cannot be read, the volumes of a sequence lie on different grids, or a mask lies on
-            another than the phases or has other labels than 0 and 1.
+            another than the phases (unless it is to be resampled) or has other labels than 0 and 1.
     """
     dce, first = _read_series(visit.sequences[0])
     dwi, _ = _read_series(visit.sequences[1])
     given = {LIVER: visit.organ, LESION: visit.lesion}
-    masks = {name: _read_mask(path, first) for name, path in given.items() if path is not None}
+    there = {name: path for name, path in given.items() if path is not None}
+    masks = {name: _read_mask(path, first, resample_masks) for name, path in there.items()}
     return dce, dwi, masks
 
 
@@ -42,10 +49,8 @@ def _read_series(files: Sequence[Path]) -> tuple[RawSeries, LoadedVolume]:
     return RawSeries(np.stack([volume.data for volume in volumes]), volumes[0].affine), volumes[0]
 
 
-def _read_mask(path: Path, first: LoadedVolume) -> Mask:
-    mask = read_volume(path)
-    check_same_grid(first, mask, remedy="Draw or resample the mask on the grid of the DCE-MRI as it is.")
-    return binary_mask(mask)
+def _read_mask(path: Path, first: LoadedVolume, resample: bool) -> Mask:
+    return binary_mask(on_grid_of(first, read_volume(path), MaskRules(resample=resample)))
 
 
 def check_numbers(visits: Sequence[VisitFiles]) -> None:

@@ -21,6 +21,7 @@ class LiverSettings:
         margin_mm: how far around the liver the images are to fit, where there is a mask of it.
         masks_from_phase: the phase, from 0, on which masks were drawn; None where they were drawn on a series
             without motion, and fit the mean position of all phases.
+        resample_masks: bring masks on another grid than the DCE-MRI's onto it, by the nearest voxel.
         threads: how many work on a subject. With another number, sums run in another order, so that the
             results differ a little.
 
@@ -34,6 +35,7 @@ class LiverSettings:
     diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
     margin_mm: float = 10.0
     masks_from_phase: int | None = None
+    resample_masks: bool = False
     threads: int = 1
 
     def __post_init__(self) -> None:

@@ -68,12 +68,19 @@ def test_an_organ_mask_that_is_given_is_used(flair: LoadedVolume) -> None:
     assert scan.organ_box == (slice(2, 4), slice(1, 5), slice(1, 3))
 
 
-def test_an_empty_organ_is_refused(flair: LoadedVolume) -> None:
-    empty = volume(np.zeros_like(flair.data), flair.affine)
-    with pytest.raises(InputError, match="an empty organ mask"):
+def test_an_empty_organ_is_refused_with_the_file_that_is_empty(flair: LoadedVolume) -> None:
+    empty = volume(np.zeros_like(flair.data), flair.affine, "empty.nii.gz")
+    with pytest.raises(InputError, match=r"^empty\.nii\.gz: found an empty organ mask"):
         assemble("P1", "T1", ([flair], [flair]), empty, None)
-    with pytest.raises(InputError, match="an empty organ mask"):
+    with pytest.raises(InputError, match=r"^empty\.nii\.gz: found an image that is 0 everywhere"):
         assemble("P1", "T1", ([empty], [flair]), None, None)
+    assert assemble("P1", "T1", ([flair], [empty]), None, None).organ.any()  # the organ is that of FLAIR
+
+
+def test_raw_scans_are_sent_to_preprocessing(flair: LoadedVolume) -> None:
+    t1 = volume(np.ones((7, 6, 4)), flair.affine, "t1.nii.gz")
+    with pytest.raises(InputError, match=r"t1\.nii\.gz: found shape .* python -m experiments\.preprocess"):
+        assemble("P1", "T1", ([flair], [t1]), None, None)
 
 
 @pytest.mark.parametrize("role", ["t1", "lesion", "organ"])

@@ -16,8 +16,10 @@ from psft_jax.data.bids_derivative import (
     distinct_labels,
     made_here,
     read_dataset_description,
+    read_json,
     sidecar_of,
     write_dataset_description,
+    write_json,
     write_sidecar,
 )
 from psft_jax.errors import InputError
@@ -39,6 +41,12 @@ def test_sources_are_named_by_uris_and_hashed(tmp_path: Path) -> None:
         uris[0]: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",  # of "abc", by FIPS 180
         uris[1]: hashlib.sha256().hexdigest(),
     }
+
+
+def test_what_was_written_is_read_again(tmp_path: Path) -> None:
+    told = {"Name": "étude", "Sources": ["a", "b"], "Threshold": 0.5, "Seed": None}
+    assert read_json(write_json(tmp_path / "told.json", told)) == told
+    assert "étude" in (tmp_path / "told.json").read_text(encoding="utf-8")  # for people to read
 
 
 def test_a_checksum_is_that_of_sha256sum(tmp_path: Path) -> None:

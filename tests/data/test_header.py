@@ -96,8 +96,11 @@ def test_stored_integers_are_scaled_unless_the_factor_is_0_or_nan(
     [
         (np.inf, 0.0, r"found the scaling factor inf \(scl_slope\)"),
         (-np.inf, np.nan, r"found the scaling factor -inf"),
-        (1.0, np.inf, r"cannot be read \(Valid slope but invalid intercept inf\)"),
-        (1e38, 0.0, r"found 56 values that are NaN, infinite or too large"),  # 4 e38 and more: all from 4 on
+        (np.inf, np.inf, r"found the scaling factor inf \(scl_slope\)"),
+        (1.0, np.inf, r"found the scaling offset inf \(scl_inter\) in the header; expected a finite factor"),
+        (2.0, np.nan, r"found the scaling offset nan \(scl_inter\)"),
+        # 4 e38 and more: all from 4 on
+        (1e38, 0.0, r"found 56 values that .* once scaled by the header \(scl_slope 1e\+38, scl_inter 0\)"),
     ],
 )
 def test_scaling_that_loses_the_values_is_refused(
@@ -105,6 +108,15 @@ def test_scaling_that_loses_the_values_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         read_volume(scaled(tmp_path / "scaled.nii", slope, intercept))
+
+
+def test_values_that_were_stored_so_are_not_put_down_to_the_header(tmp_path: Path) -> None:
+    values = STORED.astype(np.float32)
+    values[0, 0, 0] = np.nan
+    image = nib.Nifti1Image(values, AFFINE)
+    nib.save(image, tmp_path / "nan.nii")
+    with pytest.raises(InputError, match=r"found 1 values that are NaN, infinite or too large; .* set these"):
+        read_volume(tmp_path / "nan.nii")
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 5), (4, 1, 5), (4, 5, 1), (4, 5, 1, 3)])

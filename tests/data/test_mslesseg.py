@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def publish(
 
 def test_patients_and_visits_are_ordered_by_number(publish: Callable[..., Path]) -> None:
     root = publish(P10="T1", P2="T3 T10 T2", P1="T4")
-    found = mslesseg.patients(root)
+    found = mslesseg.find(root).patients()
     assert [p.subject for p in found] == ["mslesseg-P1", "mslesseg-P2", "mslesseg-P10"]
     assert [v.session for v in found[1].visits] == ["T2", "T3", "T10"]
     for patient in found:
@@ -51,7 +52,7 @@ def test_patients_and_visits_are_ordered_by_number(publish: Callable[..., Path])
 
 def test_the_subfolder_itself_may_be_given(publish: Callable[..., Path]) -> None:
     root = publish(P1="T1", P2="T1 T2")
-    assert [p.subject for p in mslesseg.patients(root / "train")] == ["mslesseg-P1", "mslesseg-P2"]
+    assert [p.subject for p in mslesseg.find(root / "train").patients()] == ["mslesseg-P1", "mslesseg-P2"]
 
 
 def test_other_files_and_folders_are_passed_over(publish: Callable[..., Path]) -> None:
@@ -60,13 +61,13 @@ def test_other_files_and_folders_are_passed_over(publish: Callable[..., Path]) -
     (root / "train" / "P1" / "notes").mkdir()
     (root / "train" / "P3").write_text("no folder")
     (root / "train" / "phantom").mkdir()
-    assert [p.subject for p in mslesseg.patients(root)] == ["mslesseg-P1"]
+    assert [p.subject for p in mslesseg.find(root).patients()] == ["mslesseg-P1"]
 
 
 def test_single_visits_train_and_others_test(publish: Callable[..., Path]) -> None:
     root = publish(P1="T1", P2="T1 T2", P3="T2")
     extra = Patient("open_ms-patient07", (Visit("open_ms-patient07", "MNI", lambda: None),))  # type: ignore[arg-type, return-value]
-    cohort = mslesseg.cohort(root, also_training=(extra,))
+    cohort = mslesseg.find(root).cohort(also_training=(extra,))
     assert (cohort.name, cohort.provenance) == ("mslesseg", Provenance.REAL)
     assert cohort.sequences == (Sequence("FLAIR", ("FLAIR",)), Sequence("T1", ("T1",)))
     assert [p.subject for p in cohort.training] == ["mslesseg-P1", "mslesseg-P3", "open_ms-patient07"]
@@ -76,7 +77,7 @@ def test_single_visits_train_and_others_test(publish: Callable[..., Path]) -> No
 def test_a_test_patient_cannot_be_added_to_training(publish: Callable[..., Path]) -> None:
     root = publish(P1="T1", P2="T1 T2")
     with pytest.raises(InputError, match=r"mslesseg-P2 more than once.*must not reach base training"):
-        mslesseg.cohort(root, also_training=mslesseg.patients(root)[1:])
+        mslesseg.find(root).cohort(also_training=mslesseg.find(root).patients()[1:])
 
 
 def test_a_follow_up_without_a_mask_is_not_annotated(
@@ -85,7 +86,7 @@ def test_a_follow_up_without_a_mask_is_not_annotated(
     root = publish(P2="T1 T2 T3")
     (root / "train/P2/T2/P2_T2_MASK.nii.gz").unlink()
     caplog.set_level("INFO")
-    first, second, third = (v.load() for v in mslesseg.patients(root)[0].visits)
+    first, second, third = (v.load() for v in mslesseg.find(root).patients()[0].visits)
     assert "no P2_T2_MASK.nii.gz, so this visit is quantified without a reference" in caplog.text
     assert first.lesion is not None
     assert second.lesion is None
@@ -97,19 +98,38 @@ def test_all_missing_files_are_named_at_once(publish: Callable[..., Path]) -> No
     for missing in ("P1/T1/P1_T1_MASK", "P2/T1/P2_T1_MASK", "P2/T2/P2_T2_FLAIR", "P3/T1/P3_T1_T1"):
         (root / "train" / f"{missing}.nii.gz").unlink()
     with pytest.raises(InputError) as raised:
-        mslesseg.patients(root)
+        mslesseg.find(root).patients()
     assert raised.value.found == (
         "4 missing files: P1/T1/P1_T1_MASK.nii.gz, P2/T1/P2_T1_MASK.nii.gz, "
         "P2/T2/P2_T2_FLAIR.nii.gz, P3/T1/P3_T1_T1.nii.gz"
     )
 
 
+def test_a_mask_that_is_not_gzipped_is_read_and_one_stored_twice_is_refused(
+    publish: Callable[..., Path],
+) -> None:
+    """A follow-up's mask saved anew as ``.nii`` is neither passed over nor hidden by the older one."""
+    root = publish(P1="T1", P2="T1 T2")
+    mask = root / "train/P2/T2/P2_T2_MASK.nii.gz"
+    plain = mask.with_suffix("")
+    plain.write_bytes(gzip.decompress(mask.read_bytes()))
+    listing = mslesseg.find(root)
+    (problem,) = listing.problems
+    assert problem.where == str(mask)
+    assert problem.found == "more than one file that can be the image: also P2_T2_MASK.nii"
+    assert listing.incomplete == {"mslesseg-P2"}
+    mask.unlink()
+    follow_up = mslesseg.find(root).patients()[1].follow_up
+    assert follow_up.files[-1] == plain
+    assert follow_up.load().lesion is not None
+
+
 def test_a_folder_without_the_layout_is_described(tmp_path: Path) -> None:
     (tmp_path / "mslesseg").mkdir()
     (tmp_path / "README.md").touch()
     with pytest.raises(InputError, match=r"a folder with README\.md, mslesseg; expected files in the layout"):
-        mslesseg.patients(tmp_path)
+        mslesseg.find(tmp_path)
     with pytest.raises(InputError, match="nothing in it"):
-        mslesseg.patients(tmp_path / "mslesseg")
+        mslesseg.find(tmp_path / "mslesseg")
     with pytest.raises(InputError, match="no such folder"):
-        mslesseg.cohort(tmp_path / "absent")
+        mslesseg.find(tmp_path / "absent")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def root(write_nifti: Callable[..., Path], stripped: Callable[..., np.ndarray], 
 
 
 def test_patients_have_one_session(root: Path) -> None:
-    found = open_ms.patients(root)
+    found = open_ms.find(root).patients()
     assert [p.subject for p in found] == ["open_ms-patient07", "open_ms-patient19"]
     assert [[v.session for v in p.visits] for p in found] == [["MNI"], ["MNI"]]
     scan = found[1].baseline.load()
@@ -43,14 +44,24 @@ def test_missing_files_are_named(root: Path) -> None:
     (root / "cross_sectional/MNI/patient07" / open_ms.LESION).unlink()
     (root / "cross_sectional/MNI/patient19" / open_ms.T1).unlink()
     with pytest.raises(InputError, match=r"2 missing files: .*patient07/GOLD.*patient19/T1"):
-        open_ms.patients(root)
+        open_ms.find(root).patients()
 
 
 def test_another_folder_is_described(root: Path) -> None:
     with pytest.raises(
         InputError, match="a folder with MNI; expected files in the layout cross_sectional/MNI"
     ):
-        open_ms.patients(root / "cross_sectional")
+        open_ms.find(root / "cross_sectional")
+
+
+def test_a_file_that_is_there_twice_is_refused(root: Path) -> None:
+    path = root / "cross_sectional/MNI/patient19" / open_ms.LESION
+    path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+    listing = open_ms.find(root)
+    assert [problem.where for problem in listing.problems] == [str(path)]
+    assert listing.incomplete == {"open_ms-patient19"}
+    path.unlink()
+    assert open_ms.find(root).cohort().training[1].baseline.load().lesion is not None
 
 
 @pytest.fixture
@@ -90,6 +101,25 @@ def test_a_patient_without_one_of_the_images_is_told(longitudinal: Path) -> None
     assert problem.found == "study1_FLAIR.nii.gz, study1_T1W.nii.gz, study2_FLAIR.nii.gz"
     with pytest.raises(InputError, match="in the layout longitudinal/raw/patient"):
         open_ms.find_longitudinal(longitudinal, open_ms.Space.RAW)
+
+
+@pytest.mark.parametrize(
+    ("original", "other", "what"),
+    [
+        ("study1_FLAIR.nii.gz", "study1_FLAIR.nii", "FLAIR of study1"),
+        ("study2_T1W.nii.gz", "patient1_study2_T1Wreg.nii.gz", "T1W of study2"),
+        ("brainmask.nii.gz", "patient1_brainmask.nii.gz", "brain mask"),
+    ],
+)
+def test_two_files_for_one_image_are_told(original: str, other: str, what: str, longitudinal: Path) -> None:
+    folder = longitudinal / "longitudinal/coregistered/patient01"
+    save(folder / other, brain(3))
+    listing = open_ms.find_longitudinal(longitudinal, open_ms.Space.COREGISTERED)
+    (problem,) = listing.problems
+    names = sorted((original, other))
+    assert problem.where == str(folder / names[0])
+    assert problem.found == f"more than one file that can be the {what}: also {names[1]}"
+    assert {visit.subject for visit in listing.visits} == {"open_ms-patient02"}
 
 
 def test_a_change_mask_is_refused_as_a_lesion_mask(longitudinal: Path) -> None:

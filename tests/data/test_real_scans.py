@@ -26,7 +26,7 @@ def visit(real_data: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def scan(real_data: Path) -> Scan:
-    cohort = mslesseg.cohort(real_data / "mslesseg")
+    cohort = mslesseg.find(real_data / "mslesseg").cohort()
     patient = next(p for p in cohort.test if p.subject == "mslesseg-P14")
     assert [v.session for v in patient.visits] == ["T1", "T2"]
     return patient.baseline.load()
@@ -86,7 +86,7 @@ def test_normalised_intensities_are_of_the_networks_scale(scan: Scan) -> None:
 
 
 def test_a_patient_of_another_scanner(real_data: Path) -> None:
-    found = {p.subject: p for p in open_ms.patients(real_data / "open_ms")}
+    found = {p.subject: p for p in open_ms.find(real_data / "open_ms").patients()}
     scan = found["open_ms-patient19"].baseline.load()
     assert scan.shape == (182, 218, 182)
     assert scan.lesion is not None

@@ -10,7 +10,9 @@ import pytest
 
 from psft_jax.data import table
 from psft_jax.data.channels import DCEChannels, select_channels
+from psft_jax.data.table import read_rows
 from psft_jax.errors import InputError
+from psft_jax.preprocess.finding import find_subjects
 from psft_jax.scan import Provenance, Sequence
 from tests.data.layouts import SHAPE, brain, lesion, save
 
@@ -60,7 +62,14 @@ def test_a_table_becomes_a_cohort(written: Callable[..., Path]) -> None:
 
 @pytest.mark.parametrize(
     ("between", "name", "encoding"),
-    [("\t", "scans.tsv", "utf-8"), (";", "scans.csv", "utf-8-sig"), (",", "scans.csv", "utf-8-sig")],
+    [
+        ("\t", "scans.tsv", "utf-8"),
+        ("\t", "scans.TSV", "utf-8"),
+        ("\t", "scans.csv", "utf-8"),
+        (",", "scans.tsv", "utf-8"),
+        (";", "scans.csv", "utf-8-sig"),
+        (",", "scans.csv", "utf-8-sig"),
+    ],
 )
 def test_dialects(between: str, name: str, encoding: str, written: Callable[..., Path]) -> None:
     header = ("age", *HEADER.split(","))
@@ -68,6 +77,34 @@ def test_dialects(between: str, name: str, encoding: str, written: Callable[...,
     path = written(between.join(cells), header=between.join(header), name=name, encoding=encoding)
     assert [v.name for v in table.find(path).visits] == ["A_1"]
     assert not table.find(path).problems
+
+
+@pytest.mark.parametrize("other", ["age, in years", "a,b,c,d,e,f,g,h", "x\ty"])
+def test_another_divider_in_the_first_line_does_not_mislead(other: str, written: Callable[..., Path]) -> None:
+    cells = ("40", *row("A", "1", "training", 1).split(","))
+    path = written(";".join(cells), header=";".join((other, *HEADER.split(","))))
+    assert [v.name for v in table.find(path).visits] == ["A_1"]
+
+
+@pytest.mark.parametrize("empty", ["", "n/a", "NA", " N/A "])
+def test_what_stands_in_empty_cells(empty: str, written: Callable[..., Path]) -> None:
+    path = written(
+        row("A", "1", "training", 1).replace(",,", f",{empty},"),
+        f"B,1,baseline,{empty},visit 2/t1 é.nii,,{empty}",
+    )
+    listing = table.find(path)
+    assert [(visit.name, visit.organ) for visit in listing.visits] == [("A_1", None)]
+    assert [problem.found for problem in listing.problems] == ["no FLAIR"]
+
+
+def test_columns_that_may_be_absent(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.tsv"
+    path.write_text("session_id\tage\nses-1\t40\n")
+    (only,) = read_rows(path, ("session_id",), optional=("acq_time",))
+    assert only.cells == {"session_id": "ses-1", "acq_time": ""}
+    path.write_text("acq_time\tsession_id\tacq_time\n1\t2\t3\n")
+    with pytest.raises(InputError, match="found the columns acq_time, session_id, acq_time; "):
+        read_rows(path, ("session_id",), optional=("acq_time",))
 
 
 def test_all_that_is_wrong_with_rows_is_told_by_line(written: Callable[..., Path]) -> None:
@@ -114,6 +151,8 @@ def test_visits_of_one_name_are_refused(written: Callable[..., Path]) -> None:
         (HEADER + "\n,,,,,,\n", "found no rows"),
         ("", "found the columns ;"),
         (HEADER + "\nA,1,training,a, b,c,d,e\n", "more cells than columns in line 2"),
+        (HEADER.replace(",", "/"), "divided by commas, semicolons or tabs"),
+        (HEADER.replace(",", "\t").replace("lesion", "mask"), "found the columns subject, .*, organ, mask;"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -175,6 +214,17 @@ def test_mismatched_phases_are_named_before_anything_is_read(
         InputError, match=r"1_dce\.nii\.gz: found 15 volumes of DCE for visit P_1; expected 16"
     ):
         table.find(path, ("DCE", "DWI")).cohort()
+
+
+def test_a_patient_with_mismatched_phases_is_told_once_and_not_prepared(
+    tmp_path: Path, written: Callable[..., Path]
+) -> None:
+    rows = [liver_row(tmp_path, str(visit), "training", phases=3 - visit % 2) for visit in (1, 2, 4)]
+    path = written(rows[0], *(line.replace("P,", "Q,", 1) for line in rows[1:]), header=LIVER)
+    found = find_subjects([table.find(path, ("DCE", "DWI"))])
+    assert [subject.name for subject in found.subjects] == ["Q"]
+    assert found.broken == {"P"}
+    assert [problem.found for problem in found.problems] == ["2 volumes of DCE for visit P_1"]
 
 
 def test_a_series_where_one_volume_belongs_is_refused_when_it_is_read(

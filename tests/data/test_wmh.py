@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,21 @@ def test_another_label_is_still_refused(root: Path) -> None:
     save(root / "Utrecht/0/wmh.nii.gz", mask)
     with pytest.raises(InputError, match=r"wmh\.nii\.gz: found the labels 0, 1, 3"):
         wmh.find(root).cohort().training[1].visits[0].load()
+
+
+@pytest.mark.parametrize("name", ["pre/FLAIR.nii.gz", "pre/T1.nii.gz", "wmh.nii.gz"])
+def test_an_image_may_be_gzipped_or_not_but_not_both(name: str, root: Path) -> None:
+    path = root / "Utrecht/0" / name
+    plain = path.with_suffix("")
+    plain.write_bytes(gzip.decompress(path.read_bytes()))
+    listing = wmh.find(root)
+    (problem,) = listing.problems
+    assert (problem.where, problem.remedy) == (str(path), "Move away those that are not.")
+    assert listing.incomplete == {"wmh-Utrecht-0"}
+    path.unlink()
+    visit = wmh.find(root).cohort().training[1].visits[0]
+    assert plain in visit.files
+    assert visit.load().lesion.sum() == 2
 
 
 def test_a_brain_mask_may_be_named(root: Path) -> None:

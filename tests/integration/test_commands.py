@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.help import help_of
 from experiments.launch import errors_as_sentences
+from tests.integration.commands import NAMES
 
 ROOT = Path(__file__).parents[2]
 
@@ -118,5 +120,23 @@ def test_an_interruption_says_how_to_go_on() -> None:
 def test_help_names_the_groups_and_the_values() -> None:
     done = typed("finetune", "--help")
     assert done.returncode == 0
-    for word in ("dataset: ", "finetune: ", "monte_carlo_samples: 25", "iterations: 100"):
+    for word in (
+        "dataset=phantom_brain   of: bids, ",
+        "finetune=paper   of: ",
+        "dropout samples of the uncertainty",
+    ):
         assert word in done.stdout
+    for hydras in ("defaults:", "_self_", "hydra:", "help_of"):
+        assert hydras not in done.stdout
+
+
+@pytest.mark.parametrize("stage", sorted(NAMES.values()))
+def test_help_tells_what_the_chosen_options_hold(stage: str) -> None:
+    text = help_of(stage, {"dataset": "table", "hardware": "gpu", "finetune": "control/threshold"})
+    assert text.startswith(
+        ("Train", "Fine-tune", "All", "The", "Make", "Lesion", "From", "What", "Look", "Base")
+    )
+    assert "columns of the two sequences" in text
+    assert "# as cpu, but for:" in text
+    assert "finetune=control/threshold   of: all_layers, author_script, control/other_patient" in text
+    assert "# of everything random but the phantoms" in text

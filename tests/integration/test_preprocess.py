@@ -277,6 +277,19 @@ def test_the_data_sets_rules_for_masks_hold(
     assert [(each.resample_masks, each.ignored_label) for each in settings] == [expected]
 
 
+@pytest.mark.parametrize(
+    ("rules", "word", "expected"), [(True, "false", True), (False, "true", True), (False, "false", False)]
+)
+def test_masks_of_livers_are_resampled_if_asked_anywhere(
+    monkeypatch: pytest.MonkeyPatch, rules: bool, word: str, expected: bool
+) -> None:
+    settings: list[LiverSettings] = []
+    monkeypatch.setattr(preprocess, "liver_pipeline", settings.append)
+    config = composed("dataset=table_liver", f"liver.resample_masks={word}")
+    preprocess.pipeline_of(config, MaskRules(resample=rules))
+    assert [each.resample_masks for each in settings] == [expected]
+
+
 PAGE = (ROOT / "docs" / "preprocessing.md").read_text(encoding="utf-8")
 CODE = "\n".join(re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)).replace("\\\n", " ")
 COMMAND = ".venv/bin/python -m experiments.preprocess "

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from psft_jax.errors import InputError
@@ -14,7 +16,7 @@ from psft_jax.preprocess.liver import LiverSettings, liver_pipeline
 from psft_jax.preprocess.liver_diffusion import DiffusionSettings, register_diffusion
 from psft_jax.preprocess.liver_elastix import deformations_of, rigid_of
 
-itk = pytest.importorskip("itk")
+pytest.importorskip("itk")
 pytestmark = pytest.mark.filterwarnings(
     "ignore"
 )  # ITK's wrapping ends the process where a warning is an error
@@ -27,9 +29,9 @@ def points(count: int = 50) -> np.ndarray:
     return np.random.default_rng(1).uniform(-25, 25, (count, 3))
 
 
-def by_itk(transform: object, places: np.ndarray) -> np.ndarray:
+def by_itk(transform: sitk.Transform, places: np.ndarray) -> np.ndarray:
     """Through an ITK transform, whose coordinates are LPS+."""
-    return np.array([transform.TransformPoint(place.tolist()) for place in places * LPS]) * LPS  # type: ignore[attr-defined]
+    return np.array([transform.TransformPoint(place) for place in (places * LPS).tolist()]) * LPS
 
 
 def words(values: object) -> list[str]:
@@ -38,7 +40,7 @@ def words(values: object) -> list[str]:
 
 @pytest.mark.parametrize("zyx", [False, True])
 def test_a_rigid_transform_is_itks(zyx: bool) -> None:
-    theirs = itk.Euler3DTransform[itk.D].New()
+    theirs = sitk.Euler3DTransform()
     theirs.SetComputeZYX(zyx)
     theirs.SetCenter([12.0, -7.0, 30.0])
     theirs.SetRotation(0.2, -0.35, 0.5)
@@ -57,16 +59,9 @@ def test_a_deformation_is_itks() -> None:
     size, spacing, origin = (9, 8, 7), (12.0, 14.0, 16.0), (-45.0, -50.0, -48.0)
     turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]])
     coefficients = np.random.default_rng(0).normal(0, 5, (3, *size[::-1]))
-    theirs = itk.BSplineTransform[itk.D, 3, 3].New()
-    fixed = theirs.GetFixedParameters()
-    fixed.SetSize(18)
-    for place, value in enumerate([*size, *origin, *spacing, *turn.ravel()]):
-        fixed.SetElement(place, float(value))
-    theirs.SetFixedParameters(fixed)
-    parameters = itk.OptimizerParameters[itk.D](coefficients.size)
-    for place, value in enumerate(coefficients.ravel()):
-        parameters.SetElement(place, float(value))
-    theirs.SetParameters(parameters)
+    theirs = sitk.BSplineTransform(3, 3)
+    theirs.SetFixedParameters([*size, *origin, *spacing, *turn.ravel()])
+    theirs.SetParameters(coefficients.ravel().tolist())
     told = {
         "GridSize": [str(n) for n in size],
         "GridSpacing": words(spacing),
@@ -120,10 +115,18 @@ def test_another_contrast_on_another_grid_is_brought_onto_it() -> None:
     dwi = gaussian_filter(200 - blobs(shift), 0.5)[:, ::2, ::2].copy()
     dwi_affine = AFFINE @ np.diag([2, 2, 1, 1])
     settings = DiffusionSettings(iterations=100, samples=1000)
-    to_dwi = register_diffusion("blobs", dce, AFFINE, dwi, dwi_affine, settings)
+    deforming = replace(settings, deform_without_mask=True)
+    everywhere = np.ones(dce.shape, bool)
     inner = points() * 0.5
-    error = np.linalg.norm(to_dwi(inner) - inner - shift, axis=-1).mean()
-    assert error < 0.3 * np.linalg.norm(shift)
+    for how, region, deformed in (
+        (settings, everywhere, True),
+        (settings, None, False),
+        (deforming, None, True),
+    ):
+        to_dwi = register_diffusion("blobs", dce, AFFINE, dwi, dwi_affine, how, region=region)
+        error = np.linalg.norm(to_dwi(inner) - inner - shift, axis=-1).mean()
+        assert error < 0.3 * np.linalg.norm(shift)
+        assert (to_dwi.deformation is not None) == deformed
 
 
 def test_images_that_do_not_overlap_are_told_of() -> None:
@@ -141,7 +144,8 @@ def test_a_constant_phase_is_told_of() -> None:
         register_groupwise("P1, DCE", series, AFFINE, GroupwiseSettings())
 
 
-def test_a_missing_extra_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "itk", None)
+@pytest.mark.parametrize("module", ["itk", "SimpleITK"])
+def test_a_missing_extra_is_told_of(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=r"pip install 'psft_jax\[preprocess\]'"):
         liver_pipeline(LiverSettings())
