@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -11,9 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.launch import versions
+from experiments.made_by import made_by
 from experiments.organ_scans import OrganVisit
-from psft_jax.data.bids_derivative import Sources, sidecar_of, write_sidecar
+from psft_jax.data.bids_derivative import (
+    Sources,
+    checksum,
+    read_json,
+    sidecar_of,
+    write_sidecar,
+)
 from psft_jax.data.nifti import write_volume
 from psft_jax.errors import InputError
 from psft_jax.evaluation.organ import evaluate_organ
@@ -56,12 +61,23 @@ def mask_place(visit: OrganVisit, folder: Path) -> Path:
 
 
 def made_before(visit: OrganVisit, folder: Path) -> OrganMask | None:
-    """What an earlier call made of the same files; a mask that has its JSON file is complete."""
+    """What an earlier call made of the same files; a mask that has its JSON file is complete.
+
+    Raises:
+        InputError: the files have changed, and somebody has corrected the mask that was made of them.
+    """
     mask = mask_place(visit, folder)
     if not mask.is_file() or not sidecar_of(mask).is_file():
         return None
-    told = json.loads(sidecar_of(mask).read_text(encoding="utf-8"))
+    told = read_json(sidecar_of(mask))
     if any(told[key] != value for key, value in Sources().told(visit.visit.files).items()):
+        if checksum(mask) != told["SHA256"]:
+            raise InputError(
+                mask,
+                found="a mask that was corrected by hand, of a scan whose files have changed since",
+                expected="a mask that can be made anew",
+                remedy="Move it away to have it made anew, or name it in your table to keep it.",
+            )
         return None
     measures = {name: math.nan if value is None else value for name, value in told["Measures"].items()}
     return OrganMask(visit.visit.subject, visit.visit.session, measures)
@@ -110,22 +126,13 @@ def _dropped_share(above: Mask, found: Mask) -> float:
 def _write_sidecar(
     path: Path, visit: OrganVisit, maker: Maker, dropped: float, measures: Mapping[str, float]
 ) -> None:
-    record = maker.record
-    network = {
-        "SHA256": record.sha256,
-        "Model": record.model_name,
-        "TrainedOn": f"{len(record.training_subjects)} patients of {record.dataset}",
-        "Provenance": record.provenance.value,
-    }
     told = {
         "Description": "Organ mask: the largest object of what a network found, with its holes filled",
         "Type": "ROI",
-        **Sources().told(visit.visit.files),
-        "Network": network,
-        "Threshold": maker.threshold,
+        **made_by(maker.record, visit.visit.files, maker.threshold),
+        "SHA256": checksum(path),
         "DroppedShare": dropped,
         # JSON has no NaN.
         "Measures": {name: None if math.isnan(value) else value for name, value in measures.items()},
-        "Versions": versions(),
     }
     write_sidecar(path, told)

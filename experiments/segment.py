@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pandas as pd
 
 from experiments.config import BasedRun, TaskConfig
 from experiments.datasets import read_from_files
+from experiments.derivative import NETWORKS, PLAIN, SAMPLED
 from experiments.heads import Start
 from experiments.launch import BASE_CNN, as_typed, command, finish, open_run, register_resolvers
+from experiments.made_by import made_by
 from experiments.patient import BASE, outcome, write_figures, write_volumes
 from experiments.prepared import SCANS, next_words
 from experiments.visit_by_visit import Failures, check_all_done, each
+from psft_jax.data.bids_derivative import write_sidecar
 from psft_jax.data.normalise import normalise
 from psft_jax.data.visit_files import Role, VisitFiles
 from psft_jax.errors import InputError, check_fields
@@ -134,6 +138,10 @@ def _segment(visit: Visit, start: Start, config: SegmentRun, home: Path) -> None
     found = outcome(prediction, scan, start, BASE, config.seed)
     home.mkdir(parents=True)
     write_volumes(home, prediction, found.mask, scan)
+    for kind in (*PLAIN, *(SAMPLED if config.monte_carlo_samples else ())):
+        told: dict[str, Any] = {"Description": kind.description.format(network=NETWORKS[BASE])}
+        told |= made_by(start.record, visit.files, config.task.threshold)
+        write_sidecar(home / f"{scan.name}_{kind.file}.nii.gz", told)
     write_figures(home, scan, {BASE: found}, start)
     write_table(home / RESULTS.file, found.tables[RESULTS.file])
 

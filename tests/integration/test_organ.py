@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -241,6 +241,24 @@ def test_one_broken_visit_stops_no_other(
     masks(table, trained, "name=broken")
     assert kept.stat().st_mtime_ns == written
     assert len(pd.read_csv(folder / "scans.csv")) == 6
+
+    # A corrected mask stays as it is, also where its scan changes.
+    corrected = save_changed(kept, lambda values: values[::-1])
+    changed = tmp_path / "liver-train-001_baseline_dwi.nii.gz"
+    save_changed(changed, lambda values: values + 1)
+    with pytest.raises(InputError, match="visits that failed: liver-train-001_baseline"):
+        masks(table, trained, "name=broken")
+    assert "found a mask that was corrected by hand" in caplog.text
+    assert kept.read_bytes() == corrected
+
+
+def save_changed(path: Path, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    """Write an image with other values in place of what may be a link, and return its bytes."""
+    image = nib.load(path)
+    values = change(np.asanyarray(image.dataobj))
+    path.unlink()
+    nib.save(nib.Nifti1Image(values, image.affine), path)
+    return path.read_bytes()
 
 
 def test_where_nothing_is_found_there_is_no_mask(

@@ -12,6 +12,7 @@ from experiments import finetune, segment
 from experiments.config import FinetuneRun
 from experiments.datasets import load_cohort
 from experiments.segment import SegmentRun
+from psft_jax.data.bids_derivative import checksum, read_json
 from psft_jax.data.nifti import read_volume, write_volume
 from psft_jax.errors import InputError
 from psft_jax.evaluation.rows import read_results
@@ -72,6 +73,12 @@ def test_every_visit_without_a_mask_has_a_draft_on_its_own_grid(drafted: Path, s
         expected = postprocess(probability.data, brain.data > 0, threshold=0.5)
         np.testing.assert_array_equal(mask.data > 0, expected)
         assert 0 < expected.sum() < brain.data.sum()
+        told = read_json(home / f"{home.name}_mask.json")
+        flair_file = scans.parent / f"{role}_flair.nii.gz"
+        assert told["SourcesSHA256"][flair_file.resolve().as_uri()] == checksum(flair_file)
+        assert {path.name.removesuffix(".nii.gz") for path in home.glob("*.nii.gz")} == {
+            path.stem for path in home.glob("*.json")
+        }
         assert {"overlay.png", "sd.png", f"{home.name}_sd.nii.gz"} <= {path.name for path in home.iterdir()}
     results = read_results(drafted / "results.csv")
     assert set(results["session"]) == set(PATIENT)
