@@ -12,8 +12,8 @@ from pathlib import Path
 
 from psft_jax.data.bids_names import bids_label
 from psft_jax.data.visit_files import Role, VisitFiles
-from psft_jax.errors import InputError
 from psft_jax.preprocess.brain_settings import BrainSettings
+from psft_jax.preprocess.extra import missing_extra
 from psft_jax.preprocess.outputs import Pipeline, Prepared
 
 __all__ = ["BrainSettings", "brain_pipeline"]
@@ -30,12 +30,7 @@ def brain_pipeline(settings: BrainSettings) -> Pipeline:
         InputError: SimpleITK is not installed.
     """
     if find_spec("SimpleITK") is None:
-        raise InputError(
-            "preprocessing of the brain",
-            found="no SimpleITK",
-            expected="the packages of the extra preprocess",
-            remedy="Install them: pip install 'psft_jax[preprocess]'",
-        )
+        raise missing_extra("brain", "no SimpleITK")
     return partial(_prepare, settings)
 
 

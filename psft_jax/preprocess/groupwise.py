@@ -17,7 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from psft_jax.errors import InputError, check_fields
-from psft_jax.preprocess.liver_elastix import Affine, Deformation, Stage, deformations_of, run_elastix
+from psft_jax.preprocess.coordinates import Affine
+from psft_jax.preprocess.liver_elastix import Deformation, Stage, deformations_of, run_elastix
 from psft_jax.scan import Mask
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from jaxtyping import Float, Shaped
+from jaxtyping import Shaped
 
 from psft_jax.data.nifti import LoadedVolume
-
-Affine = Float[np.ndarray, "4 4"]
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+from psft_jax.preprocess.coordinates import LPS, Affine, placement
 
 
 def to_itk(data: Shaped[np.ndarray, "z y x"], affine: Affine) -> sitk.Image:
@@ -31,11 +29,10 @@ def volume_to_itk(volume: LoadedVolume) -> sitk.Image:
 
 def place(image: sitk.Image, affine: Affine) -> None:
     """Give an image an affine from its voxel indices (x, y, z) to RAS+ mm."""
-    spatial = _LPS @ affine
-    spacing = np.linalg.norm(spatial[:3, :3], axis=0)
+    spacing, direction, origin = placement(affine)
     image.SetSpacing(spacing.tolist())
-    image.SetDirection((spatial[:3, :3] / spacing).ravel().tolist())
-    image.SetOrigin(spatial[:3, 3].tolist())
+    image.SetDirection(direction.ravel().tolist())
+    image.SetOrigin(origin.tolist())
 
 
 def affine_of(image: sitk.Image) -> Affine:
@@ -43,7 +40,7 @@ def affine_of(image: sitk.Image) -> Affine:
     spatial = np.eye(4)
     spatial[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     spatial[:3, 3] = image.GetOrigin()
-    return _LPS @ spatial
+    return LPS @ spatial
 
 
 def matrix_of(transform: sitk.Transform) -> Affine:
@@ -53,12 +50,12 @@ def matrix_of(transform: sitk.Transform) -> Affine:
     spatial[:3, 3] = origin
     for axis in range(3):
         spatial[:3, axis] = np.array(transform.TransformPoint(np.eye(3)[axis].tolist())) - origin
-    return _LPS @ spatial @ _LPS
+    return LPS @ spatial @ LPS
 
 
 def affine_to_itk(matrix: Affine) -> sitk.AffineTransform:
     """A rigid or affine transform of points from its matrix in RAS+ mm: ``matrix_of`` the other way."""
-    spatial = _LPS @ matrix @ _LPS
+    spatial = LPS @ matrix @ LPS
     return sitk.AffineTransform(spatial[:3, :3].ravel().tolist(), spatial[:3, 3].tolist())
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from psft_jax.data.bids_names import bids_path
 from psft_jax.data.visit_files import VisitFiles
+from psft_jax.preprocess.extra import missing_extra
 from psft_jax.preprocess.liver_alignment import LESION, LIVER, align
-from psft_jax.preprocess.liver_elastix import import_itk, missing_extra
+from psft_jax.preprocess.liver_elastix import import_itk
 from psft_jax.preprocess.liver_files import (
     NAMES,
     check_numbers,
@@ -39,7 +40,7 @@ def liver_pipeline(settings: LiverSettings) -> Pipeline:
     """
     import_itk()
     if find_spec("SimpleITK") is None:
-        raise missing_extra("no SimpleITK")
+        raise missing_extra("liver", "no SimpleITK")
     return partial(_prepare, settings)
 
 

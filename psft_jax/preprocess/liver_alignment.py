@@ -11,9 +11,10 @@ from jaxtyping import Float
 from scipy.ndimage import distance_transform_edt
 
 from psft_jax.errors import InputError
+from psft_jax.preprocess.coordinates import Affine
 from psft_jax.preprocess.groupwise import register_groupwise
 from psft_jax.preprocess.liver_diffusion import RigidThenDeformed, register_diffusion
-from psft_jax.preprocess.liver_elastix import Affine, Deformation, Points
+from psft_jax.preprocess.liver_elastix import Deformation, Points
 from psft_jax.preprocess.liver_grid import (
     OutputGrid,
     Transform,

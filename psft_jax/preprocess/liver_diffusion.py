@@ -18,8 +18,8 @@ import numpy as np
 from jaxtyping import Float
 
 from psft_jax.errors import check_fields
+from psft_jax.preprocess.coordinates import Affine
 from psft_jax.preprocess.liver_elastix import (
-    Affine,
     Deformation,
     Points,
     Rigid,

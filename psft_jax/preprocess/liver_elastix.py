@@ -21,14 +21,14 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from psft_jax.errors import InputError
+from psft_jax.preprocess.coordinates import LPS, Affine, placement
+from psft_jax.preprocess.extra import missing_extra
 from psft_jax.scan import Mask
 
 Points = Float[np.ndarray, "n 3"]
-Affine = Float[np.ndarray, "4 4"]
 Stage = Mapping[str, Sequence[str]]
 """Names of elastix' parameters and their values, as a line of a parameter file has them."""
 
-_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _EVERY_STAGE: Stage = {
     "FixedInternalImagePixelType": ["float"],
     "MovingInternalImagePixelType": ["float"],
@@ -163,18 +163,8 @@ def import_itk() -> ModuleType:
             # itk alone has no elastix
             from itk import elxParameterObjectPython, itkElastixRegistrationMethodPython  # noqa: F401
     except ImportError as error:
-        raise missing_extra(f"no elastix ({error})") from error
+        raise missing_extra("liver", f"no elastix ({error})") from error
     return itk
-
-
-def missing_extra(found: str) -> InputError:
-    """The error of packages that are not installed."""
-    return InputError(
-        "preprocessing of the liver",
-        found=found,
-        expected="the packages of the extra preprocess",
-        remedy="Install them: pip install 'psft_jax[preprocess]'",
-    )
 
 
 def rigid_of(parameters: Mapping[str, Sequence[str]]) -> Rigid:
@@ -186,7 +176,7 @@ def rigid_of(parameters: Mapping[str, Sequence[str]]) -> Rigid:
     matrix = np.eye(4)
     matrix[:3, :3] = Rotation.from_euler(order, [angles[axis] for axis in order]).as_matrix()
     matrix[:3, 3] = angles_and_shift[3:] + centre - matrix[:3, :3] @ centre
-    return Rigid(_LPS @ matrix @ _LPS)
+    return Rigid(LPS @ matrix @ LPS)
 
 
 def deformations_of(parameters: Mapping[str, Sequence[str]], count: int = 1) -> tuple[Deformation, ...]:
@@ -197,8 +187,8 @@ def deformations_of(parameters: Mapping[str, Sequence[str]], count: int = 1) -> 
     affine[:3, :3] = direction * _numbers(parameters["GridSpacing"])
     affine[:3, 3] = _numbers(parameters["GridOrigin"])
     coefficients = _numbers(parameters["TransformParameters"]).reshape(count, 3, *size[::-1])
-    signs = np.diag(_LPS)[:3, None, None, None]
-    return tuple(Deformation(of_one * signs, _LPS @ affine) for of_one in coefficients)
+    signs = np.diag(LPS)[:3, None, None, None]
+    return tuple(Deformation(of_one * signs, LPS @ affine) for of_one in coefficients)
 
 
 def _parameters(itk: ModuleType, stages: Sequence[Stage]) -> Any:
@@ -214,15 +204,14 @@ def _numbers(values: Sequence[str]) -> Float[np.ndarray, " n"]:
 
 def _image(itk: ModuleType, values: np.ndarray, affine: Affine) -> Any:
     """An ITK image on an array; of a series the phases lie 1 apart along the fourth axis."""
-    spatial = _LPS @ affine
-    spacing = np.linalg.norm(spatial[:3, :3], axis=0)
-    direction = np.eye(values.ndim)
-    direction[:3, :3] = spatial[:3, :3] / spacing
+    spacing, direction, origin = placement(affine)
+    every_direction = np.eye(values.ndim)
+    every_direction[:3, :3] = direction
     more = values.ndim - 3
     image = itk.image_view_from_array(values)
     image.SetSpacing([*spacing.tolist(), *[1.0] * more])
-    image.SetOrigin([*spatial[:3, 3].tolist(), *[0.0] * more])
-    image.SetDirection(itk.matrix_from_array(direction))
+    image.SetOrigin([*origin.tolist(), *[0.0] * more])
+    image.SetDirection(itk.matrix_from_array(every_direction))
     return image
 
 

@@ -13,8 +13,8 @@ from psft_jax.data.nifti import LoadedVolume, count_volumes, read_series, read_v
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.errors import InputError
 from psft_jax.files import atomic_path
+from psft_jax.preprocess.coordinates import Affine
 from psft_jax.preprocess.liver_alignment import LESION, LIVER, RawSeries
-from psft_jax.preprocess.liver_elastix import Affine
 from psft_jax.scan import Image, Mask
 
 NAMES = ("DCE", "DWI")

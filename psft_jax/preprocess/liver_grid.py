@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Num
 from scipy.ndimage import map_coordinates, spline_filter
 
-from psft_jax.preprocess.liver_elastix import Affine, Points
+from psft_jax.preprocess.coordinates import Affine
+from psft_jax.preprocess.liver_elastix import Points
 from psft_jax.scan import Mask, Volume
 
 Transform = Callable[[Points], Points]
