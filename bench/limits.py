@@ -18,7 +18,7 @@ from bench import page
 from bench.machine import Machine, machine
 from bench.sizes import SIZES
 from psft_jax.allocator import keep_pages
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 
 KEPT = Path(__file__).parent / "limits.json"
 
@@ -104,8 +104,7 @@ def main() -> None:
     }
     print(_rendered(content))
     if out is not None:
-        with atomic_path(out, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(out, json.dumps(content, indent=1) + "\n", overwrite=True)
     if out == KEPT:
         page.write("limits", rendered(KEPT))
 

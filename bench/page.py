@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -28,5 +28,4 @@ def replaced(page: str, block: str, body: str) -> str:
 def write(block: str, body: str, page: Path = PAGE) -> None:
     """Put a body between the markers of a block."""
     text = replaced(page.read_text(encoding="utf-8"), block, body)
-    with atomic_path(page, overwrite=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(page, text, overwrite=True)

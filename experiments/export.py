@@ -41,7 +41,7 @@ from psft_jax.data.bids_derivative import (
     write_sidecar,
 )
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path, refused_by_disk
+from psft_jax.files import atomic_path, refused_by_disk, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +153,7 @@ def _check_written(target: Path, contents: Sequence[Item]) -> None:
 
 def _write_tables(out: Path, run: Run, subjects: Sequence[str]) -> None:
     """What stands beside the patients' folders; the list of patients comes last."""
-    _write_text(out / "README.md", readme(run))
+    write_text(out / "README.md", readme(run), overwrite=True)
     write_tsv(out / "descriptions.tsv", descriptions(run))
     measured = dict.fromkeys(run.results["metric"])
     write_json(out / "sessions.json", session_columns([*measured]), overwrite=True)
@@ -164,12 +164,7 @@ def _write_tables(out: Path, run: Run, subjects: Sequence[str]) -> None:
 
 def write_tsv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as BIDS wants it, in place of an earlier one."""
-    _write_text(path, table.to_csv(sep="\t", index=False, lineterminator="\n"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_path(path, overwrite=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, table.to_csv(sep="\t", index=False, lineterminator="\n"), overwrite=True)
 
 
 def main() -> None:

@@ -89,8 +89,7 @@ def on_disk(dataset: Dataset) -> tuple[dict[str, Path], dict[tuple[str, str], Vi
     if not isinstance(dataset, FilesDataset):
         return {}, {}
     listings = dataset.listings()
-    folders = [found.root if found.root.is_dir() else found.root.parent for found in listings]
-    roots = {f"source{n if n > 1 else ''}": folder for n, folder in enumerate(folders, 1)}
+    roots = {f"source{n if n > 1 else ''}": found.folder for n, found in enumerate(listings, 1)}
     visits = (visit for found in listings for visit in found.visits)
     return roots, {(visit.subject, visit.session): visit for visit in visits}
 

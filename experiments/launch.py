@@ -29,7 +29,7 @@ from experiments.help import help_of
 from experiments.parsing import config_hash, parse, plain, run_folder
 from psft_jax.allocator import keep_pages
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path, refused_by_disk
+from psft_jax.files import refused_by_disk, write_text
 from psft_jax.scan import Cohort
 from psft_jax.tracking import Tracker
 
@@ -182,15 +182,15 @@ def open_run(config: RunConfig, stage: str, inputs: Mapping[str, str]) -> Iterat
             logger.info("already finished: %s (overwrite=true runs it again)", folder)
             yield Run(folder, finished=True)
             return
-        _write(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain(config))))
-        _write(folder / IDENTITY, json.dumps({**known, **identity}, indent=2))
+        write_text(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(plain(config))), overwrite=True)
+        write_text(folder / IDENTITY, json.dumps({**known, **identity}, indent=2), overwrite=True)
         (folder / DONE).unlink(missing_ok=True)
         yield Run(folder, finished=False)
 
 
 def finish(folder: Path) -> None:
     """Mark a run as finished: the same command will find it and not run it again."""
-    _write(folder / DONE, json.dumps(versions(), indent=2))
+    write_text(folder / DONE, json.dumps(versions(), indent=2), overwrite=True)
     shutil.rmtree(_aside(folder), ignore_errors=True)
 
 
@@ -233,11 +233,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path, overwrite=True) as temporary:
-        temporary.write_text(text, encoding="utf-8")
 
 
 def _aside(folder: Path) -> Path:

@@ -52,7 +52,9 @@ def run(config: OrganRun) -> Path:
         InputError: the network does not fit, or some visits have no mask now; the others are kept.
     """
     record, base = load_base(config.base_folder)
-    cohort, visits = organ_visits(config.dataset)
+    dataset = config.dataset
+    listings = dataset.listings() if isinstance(dataset, FilesDataset) else ()
+    cohort, visits = organ_visits(dataset, listings)
     record.check_fits(cohort, config.task.kind)
     maker = Maker(record, base, config.task.threshold, cohort.provenance)
     # Each mask knows the files that it was made from, so a finished run is looked through again.
@@ -66,9 +68,8 @@ def run(config: OrganRun) -> Path:
         if not failures:
             finish(folder)
     _show(made, visits, cohort, record)
-    dataset = config.dataset
-    if (folder / SCANS).exists() and isinstance(dataset, FilesDataset):
-        words = next_words(folder, dataset, dataset.listings(), lesion_task(dataset))
+    if isinstance(dataset, FilesDataset) and (folder / SCANS).exists():
+        words = next_words(folder, dataset, listings, lesion_task(dataset))
         logger.info("all visits with masks: %s", as_typed("inspect", *words))
     check_all_done(
         folder,

@@ -6,10 +6,11 @@ Normalisation counts all voxels of an image, so it needs no organ mask.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from experiments.datasets import Dataset, FilesDataset
+from psft_jax.data.listing import Listing
 from psft_jax.data.normalise import normalise
 from psft_jax.data.organ import seeking_organ, seeking_organs, without_unlabelled_training
 from psft_jax.data.visit_files import VisitFiles
@@ -51,7 +52,7 @@ def organ_cohort(dataset: Dataset) -> Cohort:
         InputError: no training visit has an organ mask, or as the dataset's ``raw_cohort``.
     """
     if not isinstance(dataset, FilesDataset):
-        return _all_scans(dataset)
+        return _all_scans(dataset, ())
     found = [seeking_organs(listing) for listing in dataset.listings()]
     labelled = [without_unlabelled_training(listing) for listing in found]
     total, used = (sum(len(listing.visits) for listing in listings) for listings in (found, labelled))
@@ -69,26 +70,29 @@ def organ_cohort(dataset: Dataset) -> Cohort:
     return cohort
 
 
-def organ_visits(dataset: Dataset) -> tuple[Cohort, tuple[OrganVisit, ...]]:
+def organ_visits(dataset: Dataset, listings: Sequence[Listing]) -> tuple[Cohort, tuple[OrganVisit, ...]]:
     """All visits of a data set, training patients first, and the cohort that they make.
+
+    Args:
+        dataset: the data set.
+        listings: its, where it is read from files; else none.
 
     Raises:
         InputError: as the dataset's ``raw_cohort``, but for lesion masks, which nobody needs here.
     """
-    cohort = _all_scans(dataset)
-    return cohort, tuple(_visits(dataset, cohort))
+    cohort = _all_scans(dataset, listings)
+    return cohort, tuple(_visits(listings, cohort))
 
 
-def _all_scans(dataset: Dataset) -> Cohort:
+def _all_scans(dataset: Dataset, listings: Sequence[Listing]) -> Cohort:
     if isinstance(dataset, FilesDataset):
-        raw = dataset.cohort_of([seeking_organs(listing) for listing in dataset.listings()])
+        raw = dataset.cohort_of([seeking_organs(listing) for listing in listings])
     else:
         raw = dataset.raw_cohort().map(seeking_organ)
     return raw.map(normalise)
 
 
-def _visits(dataset: Dataset, cohort: Cohort) -> Iterator[OrganVisit]:
-    listings = dataset.listings() if isinstance(dataset, FilesDataset) else ()
+def _visits(listings: Sequence[Listing], cohort: Cohort) -> Iterator[OrganVisit]:
     files = {(f.subject, f.session): f for listing in listings for f in listing.visits}
     for patients, test in ((cohort.training, False), (cohort.test, True)):
         for visit in (visit for patient in patients for visit in patient.visits):

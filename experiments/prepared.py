@@ -16,7 +16,7 @@ from psft_jax.data.bids_derivative import DESCRIPTION, Sources, write_dataset_de
 from psft_jax.data.channels import DCEChannels
 from psft_jax.data.listing import Listing
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 from psft_jax.preprocess.scans_table import write_scans
 from psft_jax.preprocess.subjects import RECORD, Record, Subject, check_nothing_else, not_ours
 from psft_jax.reporting.inspection import problems_frame, write_frame
@@ -47,8 +47,7 @@ logger = logging.getLogger(__name__)
 
 def sources_of(listings: Listed[Listing]) -> Sources:
     """The folders of the originals, by what sidecars call them."""
-    roots = [listing.root if listing.root.is_dir() else listing.root.parent for listing in listings]
-    return Sources({"raw" if not place else f"raw{place + 1}": root for place, root in enumerate(roots)})
+    return Sources({f"raw{n if n > 1 else ''}": found.folder for n, found in enumerate(listings, 1)})
 
 
 def describe(folder: Path, listings: Listed[Listing]) -> None:
@@ -58,8 +57,7 @@ def describe(folder: Path, listings: Listed[Listing]) -> None:
     first = listings[0]
     readme = README.format(name=first.name, provenance=first.provenance)
     for name, text in ((".bidsignore", "\n".join((*NOT_BIDS, ""))), ("README.md", readme)):
-        with atomic_path(folder / name, overwrite=True) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text, overwrite=True)
     write_dataset_description(
         folder,
         name=f"{first.name}, preprocessed",

@@ -105,8 +105,18 @@ def atomic_path(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def write_text(path: str | Path, text: str, *, overwrite: bool = False) -> None:
+    """Write a text file in UTF-8, whole or not at all.
+
+    Raises:
+        InputError: as ``atomic_path`` does.
+    """
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def sha256_of(files: Iterable[Path]) -> str:
-    """SHA-256 of the bytes of files, in their order."""
+    """One SHA-256 of many files: of their own SHA-256 digests, in their order."""
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as opened:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from psft_jax.data.bids_names import bids_label
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 
 BIDS_VERSION = "1.10.0"
 PIPELINE = "psft_jax"
@@ -167,8 +167,7 @@ def write_json(path: Path, told: Mapping[str, Any], *, overwrite: bool = False) 
         InputError: there is one already, and ``overwrite`` is False.
     """
     text = json.dumps(told, indent=2, ensure_ascii=False, allow_nan=False)
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n", overwrite=overwrite)
     return path
 
 

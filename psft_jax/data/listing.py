@@ -47,6 +47,11 @@ class Listing:
     rules: MaskRules = field(default_factory=MaskRules)
     provenance: Provenance = Provenance.REAL
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the data set; of a table, the one that it lies in."""
+        return self.root if self.root.is_dir() else self.root.parent
+
     @cached_property
     def problems(self) -> tuple[InputError, ...]:
         """Everything that is wrong, but for missing and unreadable files."""
@@ -97,7 +102,7 @@ class Listing:
         problems = list(self.problems)
         missing = {Path(error.where): error for files in self.visits for error in files.missing()}
         if missing:
-            folder = self.root if self.root.is_dir() else self.root.parent
+            folder = self.folder
             shown = (str(f.relative_to(folder) if f.is_relative_to(folder) else f) for f in missing)
             problems.append(
                 InputError(

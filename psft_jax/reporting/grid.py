@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 from psft_jax.reporting.provenance import STATEMENT
 from psft_jax.scan import Provenance
 
@@ -155,8 +155,7 @@ def save_grid(grid: Grid, folder: Path, name: str, *, overwrite: bool = False) -
     paths = []
     for suffix, render in ((".md", to_markdown), (".csv", to_csv), (".tex", to_latex)):
         paths.append(folder / f"{name}{suffix}")
-        with atomic_path(paths[-1], overwrite=overwrite) as temporary:
-            temporary.write_text(render(grid), encoding="utf-8")
+        write_text(paths[-1], render(grid), overwrite=overwrite)
     return tuple(paths)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 from psft_jax.reporting.grid import Grid
 from psft_jax.reporting.provenance import COLOUR, STATEMENT
 from psft_jax.reporting.tables import Comparison, comparison_grid
@@ -72,8 +72,7 @@ def write_page(path: Path, *, heading: str, sections: Sequence[Section], overwri
         badges=[(STATEMENT[provenance], COLOUR[provenance]) for provenance in provenances],
         sections=shown,
     )
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page, overwrite=overwrite)
 
 
 def write_report(

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Int
 
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path, sha256_of
+from psft_jax.files import atomic_path, sha256_of, write_text
 from psft_jax.sampling.slices import Slices, frame_of, stack
 from psft_jax.scan import Visit
 
@@ -136,8 +136,7 @@ def store(visit: Visit, slices: Slices, folder: Path) -> StoredScan:
         "boxes": slices.boxes.tolist(),
         "names": slices.names,
     }
-    with atomic_path(record, overwrite=True) as temporary:
-        temporary.write_text(json.dumps(told), encoding="utf-8")
+    write_text(record, json.dumps(told), overwrite=True)
     return _read(pixels, told)
 
 

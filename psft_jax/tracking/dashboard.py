@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 from psft_jax.tracking.config import TrackingConfig
 from psft_jax.tracking.session import at_home, end_process, told
 
@@ -133,8 +133,7 @@ def push(workspace: Any, path: Path) -> str:
 
 def _write(workspace: Any, path: Path, url: str | None) -> None:
     view = workspace._to_model().model_dump(mode="json", by_alias=True, exclude_none=True)
-    with atomic_path(path, overwrite=True) as temporary:
-        temporary.write_text(json.dumps({"url": url, **view}, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps({"url": url, **view}, indent=2) + "\n", overwrite=True)
 
 
 def _packages() -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 
 METRICS = "metrics.jsonl"
 
@@ -34,8 +34,7 @@ class MetricsFile:
             return []
         kept = [line for line in read_metrics(self._path) if line.get("step", 0) <= step]
         self._file.close()
-        with atomic_path(self._path, overwrite=True) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(self._path, "".join(json.dumps(line) + "\n" for line in kept), overwrite=True)
         self._file = self._path.open("a", encoding="utf-8")
         return kept
 
