@@ -24,7 +24,7 @@ from bench.page import PAGE
 from bench.rows import ANGLE_BANK
 from bench.sizes import SIZES, Arguments, Job
 from bench.work import Side
-from psft_jax.files import atomic_path
+from psft_jax.files import atomic_path, write_text
 
 KEPT = Path(__file__).parent / "growth.json"
 PLOT = PAGE.parent / "performance" / "growth.png"
@@ -197,9 +197,8 @@ def main() -> None:
     out = options.out or KEPT
     if not options.render:
         points = measure_growth("quick" if options.quick else "full", series(quick=options.quick))
-        with atomic_path(out, overwrite=True) as temporary:
-            content = json.dumps({"machine": machine(), "points": points}, indent=1)
-            temporary.write_text(content + "\n", encoding="utf-8")
+        content = json.dumps({"machine": machine(), "points": points}, indent=1)
+        write_text(out, content + "\n", overwrite=True)
     kept = json.loads(out.read_text(encoding="utf-8"))
     plot = PLOT if out == KEPT else out.with_suffix(".png")
     with atomic_path(plot, overwrite=True) as temporary:

@@ -15,10 +15,6 @@ class Need(NamedTuple):
     operations: float
     bytes: float
 
-    def times(self, count: int) -> Need:
-        """The need of ``count`` of it."""
-        return Need(count * self.operations, count * self.bytes)
-
 
 def trunk(config: PNetConfig, channels: tuple[int, int], pixels: int) -> Need:
     """Features of so many pixels: all convolutions; the images are read and the features written once.

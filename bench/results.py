@@ -11,7 +11,7 @@ from bench.machine import Machine
 from bench.measure import Measured
 from bench.rows import ONE_RUN, SEPARATELY, TOGETHER, Kind, Row
 from bench.work import Side
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 
 GB = 1e9
 RESULTS = Path(__file__).parent / "results.json"
@@ -95,10 +95,7 @@ def save(path: Path, machine: Machine, results: list[Result]) -> None:
         before, earlier = load(path)
         kept = earlier if before == machine else {}
     rows = {name: asdict(result) for name, result in (kept | {r.name: r for r in results}).items()}
-    with atomic_path(path, overwrite=True) as temporary:
-        temporary.write_text(
-            json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+    write_text(path, json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n", overwrite=True)
 
 
 def load(path: Path) -> tuple[Machine, dict[str, Result]]:

@@ -17,14 +17,14 @@ import pandas as pd
 from experiments.config import BasedRun, OrganTaskConfig
 from experiments.datasets import FilesDataset
 from experiments.launch import BASE_CNN, as_typed, command, finish, open_run, register_resolvers
+from experiments.next_command import SCANS, lesion_task, next_words
 from experiments.organ_scans import OrganVisit, organ_visits
 from experiments.organ_visit import Maker, made_before, make, mask_place
 from experiments.patient import BASE
-from experiments.prepared import SCANS, lesion_task, next_words
 from experiments.visit_by_visit import Failures, check_all_done, each
+from psft_jax.data.table_writing import write_scans
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.evaluation.rows import COLUMNS, RESULTS, to_rows, write_table
-from psft_jax.preprocess.scans_table import write_scans
 from psft_jax.reporting.grid import print_grid
 from psft_jax.reporting.organ_masks import OrganMask, agreement_grid
 from psft_jax.scan import Cohort

@@ -32,7 +32,7 @@ from psft_jax.evaluation.rows import (
 from psft_jax.evaluation.slices import slice_table
 from psft_jax.evaluation.threshold import best_threshold
 from psft_jax.evaluation.uncertainty import sd_against_error
-from psft_jax.files import atomic_path
+from psft_jax.files import atomic_path, write_text
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.dropout import Masks
 from psft_jax.objects import match
@@ -170,10 +170,8 @@ def _write(
 ) -> None:
     home = job.home(patient.subject)
     home.mkdir(parents=True)
-    with atomic_path(home / LOSSES) as temporary:
-        temporary.write_text(json.dumps([float(loss) for loss in tuned.losses]))
-    with atomic_path(home / TUNING) as temporary:
-        temporary.write_text(json.dumps(_tuning(job.config, patient, baseline, start, threshold), indent=2))
+    write_text(home / LOSSES, json.dumps([float(loss) for loss in tuned.losses]))
+    write_text(home / TUNING, json.dumps(_tuning(job.config, patient, baseline, start, threshold), indent=2))
     if job.config.outputs is Outputs.FULL:
         save_tree(home / "network", tuned.variables._asdict())
         named = dict(zip((BASE, TUNED), outcomes, strict=True))

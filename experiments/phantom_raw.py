@@ -19,12 +19,12 @@ from experiments.config import TaskConfig
 from experiments.datasets import LiverPhantomDataset
 from experiments.launch import errors_as_sentences
 from experiments.parsing import parse
+from psft_jax.data.table_writing import write_scans
 from psft_jax.data.visit_files import Role, VisitFiles, roles_in_order
 from psft_jax.errors import InputError
 from psft_jax.phantoms.liver import LiverPhantomSettings, liver_cohort
 from psft_jax.phantoms.liver_breathing import BreathingSettings, raw_visit
 from psft_jax.preprocess.liver_files import NAMES, write_image, write_mask
-from psft_jax.preprocess.scans_table import write_scans
 
 TABLE = "scans.csv"
 

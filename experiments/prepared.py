@@ -1,28 +1,23 @@
-"""What a run of ``preprocess`` leaves beside the subjects' folders; how to go on from any table of scans."""
+"""What a run of ``preprocess`` leaves beside the subjects' folders."""
 
 from __future__ import annotations
 
-import json
 import logging
-import re
-import shlex
 from collections.abc import Mapping
 from collections.abc import Sequence as Listed
 from pathlib import Path
 
-from experiments.datasets import FilesDataset, TableDataset
 from experiments.launch import CONFIG, DONE, IDENTITY
+from experiments.next_command import SCANS, sequence_names
 from psft_jax.data.bids_derivative import DESCRIPTION, Sources, write_dataset_description
-from psft_jax.data.channels import DCEChannels
 from psft_jax.data.listing import Listing
+from psft_jax.data.table_writing import write_scans
 from psft_jax.errors import InputError
 from psft_jax.files import write_text
-from psft_jax.preprocess.scans_table import write_scans
 from psft_jax.preprocess.subjects import RECORD, Record, Subject, check_nothing_else, not_ours
 from psft_jax.reporting.inspection import problems_frame, write_frame
-from psft_jax.scan import Provenance, Task
 
-SCANS, PROBLEMS, LOGS = "scans.csv", "problems.csv", "log"
+PROBLEMS, LOGS = "problems.csv", "log"
 PARTS = ".sub-*"
 """Folders of subjects that are not whole."""
 RUN_FILES = (SCANS, PROBLEMS, LOGS, "*.log", CONFIG, IDENTITY, DONE, f"*{RECORD}")
@@ -35,12 +30,6 @@ visits that are ready. Each file has a JSON file beside it: what it was made fro
 
 Research software: not for diagnosis or treatment.
 """
-PLAIN_WORD = re.compile(r"[A-Za-z0-9_./-]+")
-TABLES = {
-    Task.SEGMENTATION: ("table", ("FLAIR", "T1"), None),
-    Task.DETECTION: ("table_liver", ("DCE", "DWI"), DCEChannels.BREATH_HOLDS),
-}
-"""Of each task the data set that reads the table, and what it says of sequences and of channels."""
 
 logger = logging.getLogger(__name__)
 
@@ -102,43 +91,4 @@ def write_ready(
     """
     records = (ready[subject.name] for subject in subjects if subject.name in ready)
     visits = [visit for record in records for visit in record.visits]
-    write_scans(folder / SCANS, visits, _names(listings))
-
-
-def lesion_task(dataset: FilesDataset) -> Task:
-    """What lesions are looked for in a data set that was read for its organs alone."""
-    _, liver, _ = TABLES[Task.DETECTION]
-    is_liver = isinstance(dataset, TableDataset) and dataset.sequences == liver
-    return Task.DETECTION if is_liver else Task.SEGMENTATION
-
-
-def next_words(folder: Path, dataset: FilesDataset, listings: Listed[Listing], task: Task) -> list[str]:
-    """The words after which a command reads the table of scans in a run's folder."""
-    kind, usual, channels = TABLES[task]
-    words = [
-        f"dataset={kind}",
-        _word("dataset.path", str(folder / SCANS)),
-        _word("dataset.name", listings[0].name),
-    ]
-    if _names(listings) != usual:
-        words.append(shlex.quote(f"dataset.sequences={json.dumps(_names(listings), ensure_ascii=False)}"))
-    if isinstance(dataset, TableDataset) and dataset.dce_channels != channels:
-        words.append(f"dataset.dce_channels={dataset.dce_channels or 'null'}")
-    if listings[0].rules.resample:
-        words.append("dataset.resample_masks=true")
-    if dataset.provenance is not Provenance.REAL:
-        words.append(f"dataset.provenance={dataset.provenance}")
-    return words
-
-
-def _names(listings: Listed[Listing]) -> tuple[str, str]:
-    first, second = listings[0].sequences
-    return first.name, second.name
-
-
-def _word(key: str, value: str) -> str:
-    """A key and a value between the quotation marks that Hydra and the shell need."""
-    if PLAIN_WORD.fullmatch(value):
-        return f"{key}={value}"
-    escaped = value.replace('"', '\\"')
-    return shlex.quote(f'{key}="{escaped}"')
+    write_scans(folder / SCANS, visits, sequence_names(listings))

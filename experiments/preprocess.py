@@ -21,15 +21,14 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from experiments.config import RunConfig, TaskConfig
 from experiments.datasets import read_from_files
 from experiments.launch import DONE, IDENTITY, as_typed, command, finish, open_run, register_resolvers
+from experiments.next_command import SCANS, next_words
 from experiments.parsing import config_hash, run_folder
 from experiments.prepared import (
     LOGS,
     PARTS,
     PROBLEMS,
-    SCANS,
     check_nothing_is_lost,
     describe,
-    next_words,
     sources_of,
     tell,
     write_ready,

@@ -22,18 +22,18 @@ from experiments.derivative import NETWORKS, PLAIN, SAMPLED
 from experiments.heads import Start
 from experiments.launch import BASE_CNN, as_typed, command, finish, open_run, register_resolvers
 from experiments.made_by import made_by
+from experiments.next_command import SCANS, next_words
 from experiments.patient import BASE, outcome, write_figures, write_volumes
-from experiments.prepared import SCANS, next_words
 from experiments.visit_by_visit import Failures, check_all_done, each
 from psft_jax.data.bids_derivative import write_sidecar
 from psft_jax.data.normalise import normalise
+from psft_jax.data.table_writing import write_scans
 from psft_jax.data.visit_files import Role, VisitFiles
 from psft_jax.errors import InputError, check_fields
 from psft_jax.evaluation.rows import RESULTS, write_table
 from psft_jax.files import sha256_of
 from psft_jax.inference.volume import predict
 from psft_jax.model.dropout import Masks
-from psft_jax.preprocess.scans_table import write_scans
 from psft_jax.scan import Cohort, Visit
 from psft_jax.training.saved import load_base
 

@@ -26,7 +26,7 @@ from experiments.report import write
 from experiments.results import RUNS
 from experiments.runs import inputs_of, run_all
 from psft_jax.errors import InputError
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 
 STAGE = "study"
 REPORT = "report"
@@ -114,8 +114,8 @@ def run(study: StudyRun, jobs: Sequence[FinetuneRun]) -> Path:
     inputs_of(study)  # all that can be wrong with the inputs shows before anything is written
     own = run_folder(study, STAGE)
     folders = [run_folder(job, FINETUNE) for job in jobs]
-    with atomic_path(own / RUNS, overwrite=True) as temporary:
-        temporary.write_text(json.dumps([os.path.relpath(folder, own) for folder in folders], indent=2))
+    runs = [os.path.relpath(folder, own) for folder in folders]
+    write_text(own / RUNS, json.dumps(runs, indent=2), overwrite=True)
     try:
         run_all(jobs)
     except InputError:

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from psft_jax.files import atomic_path
+from psft_jax.files import write_text
 from psft_jax.tracking.config import TrackingConfig, TrackingMode
 
 logger = logging.getLogger(__name__)
@@ -153,6 +153,5 @@ def _identity(folder: Path) -> str:
     """The run's id in W&B: the same at each attempt."""
     path = folder / ID
     if not path.exists():
-        with atomic_path(path) as temporary:
-            temporary.write_text(uuid.uuid4().hex[:8])
+        write_text(path, uuid.uuid4().hex[:8])
     return path.read_text()

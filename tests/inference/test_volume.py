@@ -18,6 +18,7 @@ from psft_jax.inference.crops import crops_of
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.dropout import Masks
 from psft_jax.model.network import Network, Variables
+from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
 
 SHAPE = (5, 40, 36)
@@ -223,6 +224,23 @@ def test_channel_masks_are_one_for_the_volume(
         assert sd[deep].min() > 1e-3
     alone = known(predict(tiny, [tuned], flat, samples=7, masks=Masks.CHANNEL)[0])[1]
     np.testing.assert_allclose(alone, known(found[1])[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("masks", Masks)
+def test_in_bfloat16_a_volume_is_nearly_that_of_float32(
+    tiny: Network, base: Variables, scan: Scan, masks: Masks
+) -> None:
+    """The masks are the same, so what differs is the arithmetic; what comes out is float32."""
+    exact, found = (
+        predict(replace(tiny, precision=precision), [base], scan, samples=25, masks=masks)[0]
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
+    )
+    for one, other in zip(
+        (found.probability, *known(found)), (exact.probability, *known(exact)), strict=True
+    ):
+        assert one.dtype == np.float32
+        np.testing.assert_allclose(one, other, atol=0.02)
+        assert (one != other)[scan.organ].mean() > 0.5
 
 
 def test_one_sample_has_no_spread(tiny: Network, base: Variables, scan: Scan) -> None:

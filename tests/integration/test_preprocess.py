@@ -22,8 +22,9 @@ from omegaconf import OmegaConf
 from experiments import inspect, preprocess
 from experiments.inspect import InspectRun
 from experiments.launch import DONE, register_resolvers
+from experiments.next_command import SCANS
 from experiments.parsing import plain, run_folder
-from experiments.prepared import LOGS, PROBLEMS, SCANS
+from experiments.prepared import LOGS, PROBLEMS
 from experiments.preprocess import PreprocessRun
 from psft_jax.data.assemble import MaskRules
 from psft_jax.errors import InputError

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from psft_jax.data import bids, open_ms, table
+from psft_jax.data.table_writing import write_scans
 from psft_jax.data.visit_files import Role, VisitFiles
 from psft_jax.errors import InputError
 from psft_jax.preprocess.finding import find_subjects
-from psft_jax.preprocess.scans_table import write_scans
 from tests.data.layouts import bids_visit, brain, save
 
 HEADER = "subject,session,role,FLAIR,T1,organ,lesion"

@@ -35,6 +35,7 @@ from experiments.phantom_raw import RawPhantomRun, run
 from psft_jax.data.channels import DCEChannels
 from psft_jax.data.normalise import normalise
 from psft_jax.data.table import find
+from psft_jax.data.table_writing import write_scans
 from psft_jax.data.visit_files import VisitFiles
 from psft_jax.errors import InputError
 from psft_jax.phantoms.liver import BASELINE, LiverPhantomSettings
@@ -47,7 +48,6 @@ from psft_jax.preprocess.liver_diffusion import DiffusionSettings
 from psft_jax.preprocess.liver_files import read_examination
 from psft_jax.preprocess.liver_grid import jacobian_determinants, resample_mask, voxel_places
 from psft_jax.preprocess.outputs import Prepared
-from psft_jax.preprocess.scans_table import write_scans
 from psft_jax.scan import Mask
 
 pytest.importorskip("itk")

@@ -17,6 +17,7 @@ from jax import numpy as jnp
 from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.model.network import Network, Variables
+from psft_jax.model.precision import Precision
 from psft_jax.sampling.patches import PatchConfig, draw, extract, make_pool
 from psft_jax.sampling.positions import corner_centres, grid_centres
 from psft_jax.sampling.slices import Slices, slices_of
@@ -137,6 +138,23 @@ def test_the_losses_are_those_of_plain_adam(
 def test_training_lowers_the_loss(whole: tuple[Variables, Recorder, Path]) -> None:
     losses = list(whole[1].losses.values())
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+
+
+def test_in_bfloat16_it_follows_float32_and_keeps_float32(
+    tiny: Network,
+    slices: Slices,
+    config: TrainConfig,
+    whole: tuple[Variables, Recorder, Path],
+    tmp_path: Path,
+) -> None:
+    """Eight bits of mantissa: a loss may differ by a few percent, more as the steps add up."""
+    log, half = Recorder(), replace(tiny, precision=Precision.BFLOAT16)
+    variables = train_base(half, slices, config, TrainingCheckpoints(tmp_path), log=log, seed=SEED)
+    found, exact = (np.array(list(of.losses.values())) for of in (log, whole[1]))
+    np.testing.assert_allclose(found[:3], exact[:3], rtol=0.03)
+    np.testing.assert_allclose(found, exact, rtol=0.2)
+    assert (found != exact).all()
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 
 
 @pytest.mark.parametrize("stop_at", [3, 9])

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
+from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
 from psft_jax.training.checkpoints import restore_tree, save_tree
 from psft_jax.training.features import _filled
@@ -80,6 +82,22 @@ def test_many_steps_a_call_are_as_one_by_one(
     for one, other in zip(tune(*variants), tune(*variants, execution=Execution(3)), strict=True):
         np.testing.assert_allclose(one.losses, other.losses, rtol=1e-4)
         close(one.variables, other.variables)
+
+
+def test_in_bfloat16_heads_follow_those_of_float32(
+    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig
+) -> None:
+    """Drawn anew, from a bank, and with all layers trained; weights stay float32."""
+    banked = replace(settings, patches=replace(settings.patches, angle_bank=1))
+    variants = (settings, banked, replace(settings, scope=Scope.ALL))
+    exact, found = (
+        finetune(replace(tiny, precision=precision), base, "P1", [Annotated(make_scan())], variants, seed=1)
+        for precision in (Precision.FLOAT32, Precision.BFLOAT16)
+    )
+    for one, other in zip(found, exact, strict=True):
+        np.testing.assert_allclose(one.losses, other.losses, rtol=0.05)
+        assert (one.losses != other.losses).all()
+        assert {leaf.dtype for leaf in jax.tree.leaves(one.variables)} == {np.dtype("float32")}
 
 
 def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
