@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from experiments import train_base
+from experiments.config import PRETRAINED
 from experiments.runs import run_all
 from psft_jax.data.nifti import read_volume, write_volume
 from psft_jax.phantoms.brain import BrainPhantomSettings, brain_cohort
@@ -261,8 +262,11 @@ def test_one_patient_of_ones_own(base: Path, tmp_path: Path, monkeypatch: pytest
     names = in_this_process(
         "one_patient", monkeypatch, until="patient", PSFT_BASE=base, PSFT_SCANS=tmp_path / "scans"
     )
-    assert names["patient"].subject == "mslesseg-P1"
+    assert names["baseline"].subject == "mslesseg-P1"
     assert names["cohort"].provenance == "real"
     assert names["baseline"].lesion.any()
     assert names["follow_up"].session == "T2"
     assert names["follow_up"].lesion is None
+    # Without a base CNN of one's own, that of the project.
+    own = in_this_process("one_patient", monkeypatch, until="where", PSFT_SCANS=tmp_path / "scans")
+    assert own["base_folder"].resolve() == PRETRAINED / "segmentation"
