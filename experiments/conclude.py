@@ -132,7 +132,9 @@ def facts(config: FinetuneRun, record: BaseRecord) -> dict[str, str]:
         f"{len(record.training_subjects)} patients of {record.dataset} ({record.provenance.value})",
         "Setting": config.finetune.label,
         "Fine-tuning": _fine_tuning(config.finetune),
-        "Uncertainty": f"{config.monte_carlo_samples} Monte Carlo dropout samples",
+        "Uncertainty": f"{config.monte_carlo_samples} Monte Carlo dropout samples, "
+        f"{config.monte_carlo_masks} masks",
+        "Precision": config.precision.value,
         "Seed": str(config.seed),
     }
 

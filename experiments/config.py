@@ -102,7 +102,7 @@ class HardwareConfig:
             "steps_per_dispatch": (self.steps_per_dispatch >= 1, "at least 1 (on a GPU about 25)"),
             "devices": (self.devices is None or self.devices >= 1, "at least 1, or null"),
             "slices_gb": (self.slices_gb > 0, "more than 0"),
-            "features_gb": (self.features_gb >= 0, "0 (keep none) or more"),
+            "features_gb": (0 <= self.features_gb < float("inf"), "0 (keep none) or more, and finite"),
             "patients_at_once": (self.patients_at_once >= 1, "at least 1"),
         }
         check_fields(self, valid, remedy="conf/hardware/ has the usual values.")

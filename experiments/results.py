@@ -50,6 +50,7 @@ class FoundRun:
             "dataset": plain(config.dataset),
             "patients": sorted(config.patients),
             "base CNN": self.base_sha256[:8],
+            "precision": config.precision.value,
         }
 
 
@@ -239,7 +240,7 @@ def _results(runs: Sequence[FoundRun]) -> pd.DataFrame:
             found=f"{row['metric']} of {row['patient']}, {row['variant']}, seed {row['seed']}: "
             f"{other['value']:g} in {other['run']} and {row['value']:g} in {row['run']}",
             expected="one value for the same network and patient",
-            remedy="Make a report of runs with the same number of Monte Carlo samples, or run one of the two "
-            "again with overwrite=true.",
+            remedy="Make a report of runs with the same monte_carlo_samples and monte_carlo_masks; where "
+            "both are the same, run one of the two again with overwrite=true.",
         )
     return rows.drop_duplicates(key).drop(columns="run").reset_index(drop=True)

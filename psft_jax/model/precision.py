@@ -9,8 +9,11 @@ from jax.typing import DTypeLike
 
 
 class Precision(StrEnum):
-    """What convolutions and matrix products compute in. Parameters, batch normalisation, sums, softmax and
-    loss are float32 in any case."""
+    """What convolutions and matrix products compute in, and what features are.
+
+    Parameters, the statistics of batch normalisation, softmax and loss are float32 in any case. Where the
+    trunk is frozen, batch normalisation is part of its convolutions.
+    """
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"

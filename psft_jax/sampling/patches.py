@@ -56,7 +56,7 @@ class PatchConfig:
                 "size": (self.size >= 8, "at least 8 pixels"),
                 "batch": (self.batch >= 1, "at least 1"),
                 "rotation_deg": (0.0 <= self.rotation_deg <= 180.0, "0 to 180 degrees"),
-                "angle_bank": (self.angle_bank >= 0, "0 (continuous angles) or more"),
+                "angle_bank": (0 <= self.angle_bank <= 4096, "0 (continuous angles) to 4096"),
                 "first_unrotated": (
                     not (self.first_unrotated and self.angle_bank),
                     "false where angle_bank is set, whose angles need not hold 0",

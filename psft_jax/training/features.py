@@ -85,7 +85,7 @@ def plan_features(
     angles = patches.fixed_angles
     if angles is None:
         return None
-    ids = np.asarray(draws.patch) * len(angles) + np.asarray(draws.turn)
+    ids = np.asarray(draws.patch, np.int64) * len(angles) + np.asarray(draws.turn)
     wanted = np.unique(ids).size
     pixels, channels = patches.size**2, network.config.fused_channels
     full, half = jnp.dtype(network.precision.dtype), jnp.dtype(jnp.bfloat16)
@@ -158,7 +158,7 @@ class FeatureKeeper:
     Args:
         network: the architecture.
         trunk: of the base CNN, folded.
-        pool: the patches.
+        pool: the patches; what is kept lies on the same devices.
         patches: how they are cut.
         plan: what is kept when, or None to keep nothing.
     """
@@ -167,7 +167,9 @@ class FeatureKeeper:
         self, network: Network, trunk: FoldedTrunk, pool: Pool, patches: PatchConfig, plan: Plan | None
     ) -> None:
         self.trunk = trunk
-        self.bank: Bank | None = None if plan is None else jnp.zeros(plan.shape, plan.dtype)
+        self.bank: Bank | None = (
+            None if plan is None else jnp.zeros(plan.shape, plan.dtype, device=pool.lesion.sharding)
+        )
         self._fill = partial(_filled, network, patches, trunk, pool)
         self._rounds = () if plan is None else plan.rounds
 

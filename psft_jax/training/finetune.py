@@ -21,7 +21,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.devices import available, data_mesh, most_that_divide, split
+from psft_jax.devices import available, data_mesh, most_that_divide, split, whole
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
@@ -137,8 +137,8 @@ def finetune_all(
     # Whole networks have no trunk in common, so their patients have nothing to share.
     tasks = [
         (part, group)
-        for (*_, whole), group in groups.items()
-        for part in ([[subject] for subject in subjects] if whole else [subjects])
+        for (*_, whole_network), group in groups.items()
+        for part in ([[subject] for subject in subjects] if whole_network else [subjects])
     ]
 
     tuned: dict[FinetuneConfig, list[Tuned]] = defaultdict(list)
@@ -157,6 +157,7 @@ class _Group:
 
     network: Network
     base: Variables
+    placed: Variables  # the same, on every device
     config: PatchConfig
     pool: Pool
     drawn: Minibatches
@@ -173,7 +174,7 @@ class _Group:
         for number, steps in calls:
             drawn = self._by_patient(self.drawn.of(steps)._replace(slots=self.keeper.slots(number)))
             states, losses = take_steps(
-                self.network, self.config, kinds, self.base, self.keeper.trunk,
+                self.network, self.config, kinds, self.placed, self.keeper.trunk,
                 states, numbers, self.pool, self.keeper.bank, drawn,
             )  # fmt: skip
             for stack, of_stack in zip(stacks, losses, strict=True):
@@ -209,8 +210,8 @@ class _Group:
         found = []
         for place in range(len(self.subjects)):
             params, batch_stats = _part(run.state[:2], place)
-            whole = Variables({**self.base.params, **params}, {**self.base.batch_stats, **batch_stats})
-            found.append(Tuned(whole, losses[:, place]))
+            tuned = Variables({**self.base.params, **params}, {**self.base.batch_stats, **batch_stats})
+            found.append(Tuned(tuned, losses[:, place]))
         return found
 
 
@@ -245,9 +246,12 @@ def _train_group(
     if not settings[0].scope.trains_trunk:
         steps = [call for _, call in calls]
         plan = plan_features(network, config, drawn.draws, steps, budget_bytes=execution.feature_bytes)
-    keeper = FeatureKeeper(network, network.fold(base), patches.pool, config, plan)
     mesh = execution.mesh(len(subjects))
-    group = _Group(network, base, config, patches.pool, drawn, keeper, subjects, mesh)
+    placed, trunk, pool = base, network.fold(base), patches.pool
+    if mesh.size > 1:  # once, and not in every call
+        placed, trunk, pool = jax.device_put((placed, trunk, pool), whole(mesh))
+    keeper = FeatureKeeper(network, trunk, pool, config, plan)
+    group = _Group(network, base, placed, config, pool, drawn, keeper, subjects, mesh)
 
     runs = [
         _Run(setting, counts, _stacked([start(base, setting)] * len(subjects)))

@@ -88,6 +88,7 @@ def test_demo_takes_the_task() -> None:
         (["hardware.devices=0"], "hardware.devices"),
         (["hardware.slices=tape"], "hardware.slices"),
         (["hardware.slices_gb=0"], "hardware.slices_gb"),
+        (["hardware.features_gb=.inf"], "hardware.features_gb"),
         (["name=a/b"], "name"),
         (["name=''"], "name"),
         (["name=.."], "name"),

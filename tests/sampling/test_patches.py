@@ -222,6 +222,7 @@ def test_a_batch_is_its_patches_one_by_one(slices: Slices) -> None:
         {"rotation_deg": -1.0},
         {"rotation_deg": 181.0},
         {"angle_bank": -1},
+        {"angle_bank": 4097},
         {"first_unrotated": True, "angle_bank": 2},
     ],
 )

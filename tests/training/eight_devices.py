@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -27,6 +28,7 @@ from psft_jax.sampling.positions import grid_centres
 from psft_jax.sampling.slices import Slices, slices_of
 from psft_jax.sampling.stored import StoredSlices, gathered, store
 from psft_jax.scan import Scan, Visit
+from psft_jax.training import finetune
 from psft_jax.training.base import train_base
 from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.base_feed import PatchPlaces
@@ -35,6 +37,7 @@ from psft_jax.training.checkpoints import TrainingCheckpoints
 from psft_jax.training.finetune import Execution, Subject, finetune_all
 from psft_jax.training.material import Annotated
 from psft_jax.training.settings import FinetuneConfig
+from psft_jax.training.steps import take_steps
 
 NETWORK = Network(PNetConfig(dilations=((1,), (2,)), width=4, head_width=8), (1, 2))
 CONFIG = TrainConfig(
@@ -116,13 +119,17 @@ def tuned() -> dict[str, Any]:
     head = FinetuneConfig(iterations=3, learning_rate=0.01, patches=banked)
     variants = [head, replace(head, scope=Scope.ALL, patches=PatchConfig(size=9, batch=2))]
     base = NETWORK.init(rng.key(0))
-    found = {}
+    found, shared = {}, {}
     for count in (1, 8):
         execution = Execution(devices=count)
-        all_tuned = finetune_all(NETWORK, base, subjects, variants, seed=0, execution=execution)
+        with patch.object(finetune, "take_steps", wraps=take_steps) as calls:
+            all_tuned = finetune_all(NETWORK, base, subjects, variants, seed=0, execution=execution)
         found[str(count)] = [[one.losses.tolist() for one in of_patient] for of_patient in all_tuned]
+        # The base CNN, its trunk, the slices, and the kept features where there are any.
+        given = [jax.tree.leaves((*call.args[3:5], *call.args[7:9])) for call in calls.call_args_list]
+        shared[str(count)] = sorted({tuple({len(leaf.devices()) for leaf in leaves}) for leaves in given})
     meshes = [Execution(devices=None).mesh(patients).size for patients in (1, 8, 12)]
-    return {"losses": found, "meshes": meshes}
+    return {"losses": found, "shared": shared, "meshes": meshes}
 
 
 def main(out: Path) -> None:

@@ -84,3 +84,4 @@ def test_eight_patients_are_tuned_alike_on_one_device_and_on_eight(folder: Path)
     np.testing.assert_allclose(eight, one, rtol=2e-3)
     assert len(np.unique(one[:, 0, 0])) == 8
     assert tuned["meshes"] == [1, 8, 6]
+    assert tuned["shared"]["8"] == [[1], [8]]  # a whole network is trained on one device
