@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import tempfile
 from pathlib import Path
 
@@ -64,7 +65,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, help="instead of each row's own number")
     parser.add_argument("--out", type=Path, help=f"the results' file, usually {RESULTS.name} beside this one")
     parser.add_argument("--render", action="store_true", help="write the results into docs/performance.md")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.repeats is not None and options.repeats < 1:
+        parser.error(f"--repeats: found {options.repeats}, expected at least 1")
+    if not options.render and importlib.util.find_spec("torch") is None:
+        parser.error("found no PyTorch, the other side of the comparison: pip install -e '.[bench]'")
+    return options
 
 
 if __name__ == "__main__":

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bench.__main__ import main
 from bench.results import load
 from bench.rows import Kind
 from bench.work import Side
 
-pytest.importorskip("torch", reason="PyTorch is an extra: pip install -e '.[bench]'")
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--quick"], r"no PyTorch.*\[bench\]"),
+        (["--repeats", "0"], "--repeats: found 0, expected at least 1"),
+    ],
+)
+def test_what_it_cannot_do_it_says_at_once(
+    words: list[str], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit):
+        main()
+    assert re.search(said, capsys.readouterr().err)
 
 
 @pytest.mark.slow
 def test_one_row_end_to_end(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="PyTorch is an extra: pip install -e '.[bench]'")
     out = tmp_path / "results.json"
     command = [sys.executable, "-m", "bench", "--quick", "--rows", "finetune", "--out", str(out)]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
