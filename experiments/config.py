@@ -85,7 +85,8 @@ class HardwareConfig:
         slices: where base training keeps its slices.
         slices_gb: what they may take in memory, in GB (10^9 bytes); loading and training need about four
             times as much in all.
-        features_gb: what fine-tuning may take to keep the trunk's features of patches that come again.
+        features_gb: what fine-tuning may take, on each device, to keep the trunk's features of patches that
+            come again.
         patients_at_once: patients that are fine-tuned together; 1 is best on a CPU.
     """
 

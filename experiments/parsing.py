@@ -19,7 +19,8 @@ from psft_jax.training.saved import RECORD
 T = TypeVar("T")
 
 NOT_HASHED = ("out", "name", "overwrite", "tracking", "hardware", "sweep", "workers", "memory_gb")
-"""What does not change a run's results, and so does not make it another run."""
+"""What changes a run's results by no more than rounding, and so does not make it another run. Base training
+amplifies rounding, step by step (docs/performance.md)."""
 _ENUM = re.compile(r"<[\w.]+: ('[^']*')>")
 """A choice as Python shows it; the user types what stands in the quotation marks."""
 LONGEST_NAME = 80
