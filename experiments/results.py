@@ -197,7 +197,7 @@ def _check_one_kind(runs: Sequence[FoundRun]) -> None:
         raise InputError(
             runs[0].folder.parent,
             found=f"runs that cannot stand in one table: {'; '.join(told)}",
-            expected="runs of one cohort, task and base CNN",
+            expected="runs of one cohort, task, base CNN and precision",
             remedy="Make a report of each: name their folders, or the folder of their study.",
         )
 
@@ -205,7 +205,7 @@ def _check_one_kind(runs: Sequence[FoundRun]) -> None:
 def _apart(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """The task, source and base CNN of some runs, and what else tells them from others."""
     known = f"{one['dataset']['source']}, {one['task']['kind']}, base CNN {one['base CNN']}"
-    more = [name for name in ("task", "dataset", "patients") if one[name] != other[name]]
+    more = [name for name in ("task", "dataset", "patients", "precision") if one[name] != other[name]]
     return f"{known}; other {' and '.join(more)}" if more else known
 
 

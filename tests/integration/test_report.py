@@ -121,6 +121,13 @@ def test_unfinished_runs_are_named_and_left_out(copied: list[Path], tmp_path: Pa
     assert f"Not finished, and left out: {copied[1].name}: 2 patients done" in page
 
 
+def test_runs_of_other_precisions_do_not_mix(copied: list[Path], tmp_path: Path) -> None:
+    config = copied[0] / "config.yaml"
+    config.write_text(config.read_text().replace("precision: float32", "precision: bfloat16"))
+    with pytest.raises(InputError, match=r"other precision.*expected runs of one .* and precision"):
+        collect([tmp_path / "finetune"])
+
+
 def test_runs_of_other_cohorts_or_bases_do_not_mix(
     copied: list[Path], tmp_path: Path, trained: Trained
 ) -> None:
