@@ -22,8 +22,6 @@ from psft_jax.errors import check_fields
 from psft_jax.sampling.positions import Centres, patch_table
 from psft_jax.sampling.slices import Box, Slices
 
-SLICES_MULTIPLE = 16
-
 
 @dataclass(frozen=True)
 class PatchConfig:
@@ -82,8 +80,7 @@ class PatchConfig:
 class Pool(NamedTuple):
     """All patches that may be drawn, and the slices they lie in, on the device.
 
-    Slices and patches are padded to round numbers, so that patients of like size share a compiled program;
-    only the first ``n_patches`` patches are real.
+    Slices and patches may be padded; only the first ``n_patches`` patches are real.
     """
 
     images: tuple[Float[Array, "s y x c0"], Float[Array, "s y x c1"]]
@@ -123,11 +120,17 @@ class Batch(NamedTuple):
     weights: dict[str, Float[Array, "b p p"]]
 
 
-def make_pool(slices: Slices, centres: Callable[[Box], Centres]) -> Pool:
-    """Put slices and the table of their patches on the device."""
+def make_pool(slices: Slices, centres: Callable[[Box], Centres], room: int = 0) -> Pool:
+    """Put slices and the table of their patches on the device.
+
+    Args:
+        slices: in which the patches lie.
+        centres: the patch centres in an organ's box, of every box as many.
+        room: for so many slices, where these are fewer.
+    """
     slice_index, positions = patch_table(slices.boxes, centres)
     per_slice = len(positions) // len(slices)
-    extra = -len(slices) % SLICES_MULTIPLE
+    extra = max(0, room - len(slices))
 
     def padded(array: np.ndarray, missing: int) -> Array:
         return jnp.asarray(np.pad(array, ((0, missing),) + ((0, 0),) * (array.ndim - 1)))

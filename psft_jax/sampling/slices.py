@@ -110,8 +110,8 @@ def frame_of(sizes: Iterable[tuple[int, int]]) -> tuple[int, int]:
 def stack(parts: Iterable[Slices], frame: tuple[int, int] | None = None) -> Slices:
     """Slices of several scans on one frame.
 
-    Smaller slices are padded at their end with their edge (background), so boxes stay where they are. All
-    parts have the same weight maps.
+    Smaller slices are padded at their end with their edge, so boxes stay where they are and a patch that
+    reaches past the slice looks as it did before. All parts have the same weight maps.
 
     Args:
         parts: at least one.
@@ -120,22 +120,19 @@ def stack(parts: Iterable[Slices], frame: tuple[int, int] | None = None) -> Slic
     parts = list(parts)
     rows, columns = frame or frame_of(p.size for p in parts)
 
-    def padded(array: np.ndarray, **how: object) -> np.ndarray:
+    def together(arrays: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate([padded(array) for array in arrays])
+
+    def padded(array: np.ndarray) -> np.ndarray:
         missing = ((0, 0), (0, rows - array.shape[1]), (0, columns - array.shape[2]))
-        return np.pad(array, missing + ((0, 0),) * (array.ndim - 3), **how)  # type: ignore[call-overload]
+        return np.pad(array, missing + ((0, 0),) * (array.ndim - 3), mode="edge")
 
     return Slices(
-        (
-            np.concatenate([padded(p.images[0], mode="edge") for p in parts]),
-            np.concatenate([padded(p.images[1], mode="edge") for p in parts]),
-        ),
-        np.concatenate([padded(p.lesion) for p in parts]),
+        (together(p.images[0] for p in parts), together(p.images[1] for p in parts)),
+        together(p.lesion for p in parts),
         np.concatenate([p.boxes for p in parts]),
         tuple(name for p in parts for name in p.names),
-        {
-            name: np.concatenate([padded(p.weights[name], mode="edge") for p in parts])
-            for name in parts[0].weights
-        },
+        {name: together(p.weights[name] for p in parts) for name in parts[0].weights},
     )
 
 

@@ -1,4 +1,8 @@
-"""All that fine-tuning draws, known before it begins: patches, angles and dropout keys of every step."""
+"""All that fine-tuning draws, known before it begins: patches, angles and dropout keys of every step.
+
+Patches are cut in a program of their own, so that the optimiser's step, which takes seconds to compile, does
+not depend on how many slices a patient has and how large they are.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,20 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jaxtyping import Array, Int, Key, UInt32
+from jaxtyping import Array, Float, Int, Key, UInt32
 
-from psft_jax.sampling.patches import Draw, PatchConfig, Pool, draw, make_pool
+from psft_jax.sampling.patches import Draw, PatchConfig, Pool, draw, extract, make_pool
 from psft_jax.sampling.positions import corner_centres
-from psft_jax.sampling.slices import Slices, stack
+from psft_jax.sampling.slices import Slices, frame_of, stack
 
 HostOrDevice = np.ndarray | Array
 
 STEPS_PER_CALL = 128
 """Steps that are drawn in one call to the device; always so many, so that it is compiled once."""
+FEWEST_SLICES = 16
+SIDE_MULTIPLE = 64
+"""A pool has room for 16, 32, 64 ... slices whose sides are multiples of this many pixels, so that most
+patients share the program that cuts their patches."""
 
 
 class Minibatches(NamedTuple):
@@ -39,6 +47,24 @@ class Minibatches(NamedTuple):
         return Minibatches(*jax.tree.map(lambda leaf: leaf[steps], tuple(self)))
 
 
+class Inputs(NamedTuple):
+    """What consecutive steps work on, on the device.
+
+    Args:
+        images: of the patches, (steps, patients, batch, P, P, C) each, or None where features are looked up.
+        lesion: fraction of each pixel.
+        weights: the pool's weight maps, cut as the labels are.
+        dropout_keys: as they were drawn.
+        slots: likewise.
+    """
+
+    images: tuple[Float[Array, "*n p p c0"], Float[Array, "*n p p c1"]] | None
+    lesion: Float[Array, "*n p p"]
+    weights: dict[str, Float[Array, "*n p p"]]
+    dropout_keys: UInt32[Array, "*n 2"]
+    slots: Int[Array, "*n"] | None
+
+
 class JointPool(NamedTuple):
     """The patches of several patients in one pool: where each patient's begin, and how many they are."""
 
@@ -49,8 +75,13 @@ class JointPool(NamedTuple):
 
 def joint_pool(parts: Sequence[Slices], config: PatchConfig) -> JointPool:
     """One pool of the slices of each patient: five patches a slice (section 2.3)."""
-    pool = make_pool(stack(parts), partial(corner_centres, patch=config.size))
-    per_slice = int(pool.n_patches) // sum(len(part) for part in parts)
+    rows, columns = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in frame_of(p.size for p in parts))
+    together = stack(parts, (rows, columns))
+    room = FEWEST_SLICES
+    while room < len(together):
+        room *= 2
+    pool = make_pool(together, partial(corner_centres, patch=config.size), room)
+    per_slice = int(pool.n_patches) // len(together)
     counts = np.array([per_slice * len(part) for part in parts])
     return JointPool(pool, jnp.asarray(np.cumsum(counts) - counts), jnp.asarray(counts))
 
@@ -68,6 +99,15 @@ def draw_all(pool: JointPool, keys: Key[Array, " p"], config: PatchConfig, steps
     parts = [_draw(pool.first, pool.number, keys, config, first) for first in starts]
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:steps], *parts)
     return Minibatches(*together)
+
+
+@partial(jax.jit, static_argnames="config")
+def cut_all(pool: Pool, drawn: Minibatches, config: PatchConfig) -> Inputs:
+    """Cut the patches of some steps, one step after the other; without images where features are kept."""
+    batch = jax.lax.map(jax.vmap(lambda chosen: extract(pool, chosen, config)), drawn.draws)
+    images = batch.images if drawn.slots is None else None
+    slots = None if drawn.slots is None else jnp.asarray(drawn.slots)
+    return Inputs(images, batch.lesion, batch.weights, jnp.asarray(drawn.dropout_keys), slots)
 
 
 @partial(jax.jit, static_argnames="config")

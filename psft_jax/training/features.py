@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from psft_jax.model.folded import FoldedTrunk
 from psft_jax.model.network import Network
+from psft_jax.model.pnet import Images
 from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract
 
 logger = logging.getLogger(__name__)
@@ -170,7 +171,8 @@ class FeatureKeeper:
         self.bank: Bank | None = (
             None if plan is None else jnp.zeros(plan.shape, plan.dtype, device=pool.lesion.sharding)
         )
-        self._fill = partial(_filled, network, patches, trunk, pool)
+        self._images = partial(_images, patches, pool)
+        self._fill = partial(_filled, network, trunk)
         self._rounds = () if plan is None else plan.rounds
 
     def slots(self, call: int) -> Int[np.ndarray, "n p b"] | None:
@@ -178,24 +180,22 @@ class FeatureKeeper:
         if self.bank is None:
             return None
         for patch, turn, slot in self._rounds[call].fills:
-            self.bank = self._fill(self.bank, patch, turn, slot)
+            self.bank = self._fill(self.bank, self._images(patch, turn), slot)
         return self._rounds[call].slots
 
 
-@partial(jax.jit, static_argnames=("network", "patches"), donate_argnames="bank")
-def _filled(
-    network: Network,
-    patches: PatchConfig,
-    trunk: FoldedTrunk,
-    pool: Pool,
-    bank: Bank,
-    patch: int | Int[Array, ""],
-    turn: int | Int[Array, ""],
-    slot: int | Int[Array, ""],
-) -> Bank:
+@partial(jax.jit, static_argnames="patches")
+def _images(
+    patches: PatchConfig, pool: Pool, patch: int | Int[Array, ""], turn: int | Int[Array, ""]
+) -> Images:
     turns = jnp.asarray([turn])
-    batch = extract(
-        pool, Draw(jnp.asarray([patch]), jnp.asarray(patches.fixed_angles)[turns], turns), patches
-    )
-    features = network.folded_trunk(trunk, batch.images)
+    chosen = Draw(jnp.asarray([patch]), jnp.asarray(patches.fixed_angles)[turns], turns)
+    return extract(pool, chosen, patches).images
+
+
+@partial(jax.jit, static_argnames="network", donate_argnames="bank")
+def _filled(
+    network: Network, trunk: FoldedTrunk, bank: Bank, images: Images, slot: int | Int[Array, ""]
+) -> Bank:
+    features = network.folded_trunk(trunk, images)
     return bank.at[slot].set(features.reshape(bank.shape[1:]).astype(bank.dtype))

@@ -27,7 +27,7 @@ from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
 from psft_jax.sampling.patches import PatchConfig, Pool
 from psft_jax.sampling.selection import SliceSelection
-from psft_jax.training.drawing import Minibatches, draw_all, joint_pool
+from psft_jax.training.drawing import Minibatches, cut_all, draw_all, joint_pool
 from psft_jax.training.features import FeatureKeeper, plan_features
 from psft_jax.training.material import Annotated, tuning_slices
 from psft_jax.training.settings import FinetuneConfig
@@ -173,10 +173,10 @@ class _Group:
         states = self._by_patient(tuple(_stacked([run.state for run in stack]) for stack in stacks))
         for number, steps in calls:
             drawn = self._by_patient(self.drawn.of(steps)._replace(slots=self.keeper.slots(number)))
+            inputs = cut_all(self.pool, drawn, self.config)
             states, losses = take_steps(
-                self.network, self.config, kinds, self.placed, self.keeper.trunk,
-                states, numbers, self.pool, self.keeper.bank, drawn,
-            )  # fmt: skip
+                self.network, kinds, self.placed, self.keeper.trunk, states, numbers, self.keeper.bank, inputs
+            )
             for stack, of_stack in zip(stacks, losses, strict=True):
                 for place, run in enumerate(stack):
                     run.losses.append(np.asarray(of_stack)[:, place])

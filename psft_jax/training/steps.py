@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import jax
 import optax
 from jax import numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float
 
 from psft_jax import rng
 from psft_jax.model.folded import FoldedTrunk
 from psft_jax.model.leaves import FROZEN, TRAINED, Scope, label_leaves
 from psft_jax.model.network import Network, Tree, Variables
-from psft_jax.sampling.patches import Batch, PatchConfig, Pool, extract
-from psft_jax.training.drawing import HostOrDevice, Minibatches
+from psft_jax.training.drawing import Inputs
 from psft_jax.training.features import Bank
 from psft_jax.training.losses import weighted_cross_entropy
 from psft_jax.training.settings import FinetuneConfig
@@ -79,68 +78,55 @@ def kind_of(runs: Sequence[FinetuneConfig]) -> tuple[Kind, Numbers]:
     return Kind(runs[0].scope, tuple(run.weighting for run in runs)), Numbers(rates, weights)
 
 
-@partial(jax.jit, static_argnames=("network", "patches", "kinds"), donate_argnames="states")
+@partial(jax.jit, static_argnames=("network", "kinds"), donate_argnames="states")
 def take_steps(
     network: Network,
-    patches: PatchConfig,
     kinds: tuple[Kind, ...],
     base: Variables,
     trunk: FoldedTrunk,
     states: tuple[State, ...],
     numbers: tuple[Numbers, ...],
-    pool: Pool,
     bank: Bank | None,
-    minibatches: Minibatches,
+    inputs: Inputs,
 ) -> tuple[tuple[State, ...], tuple[Float[Array, "n v p"], ...]]:
     """As many steps as there are minibatches.
 
     Args:
         network: the architecture.
-        patches: how patches are cut.
         kinds: what the runs of each stack have in common; all train heads, or all whole networks.
         base: the base CNN.
         trunk: its trunk, folded.
         states: of each stack, (runs, patients, ...); their memory is taken over.
         numbers: in what the runs of each stack differ.
-        pool: the patches of all patients.
-        bank: kept features, if the minibatches have slots.
-        minibatches: what is drawn.
+        bank: kept features, if the minibatches have slots in it.
+        inputs: of the steps, of all patients.
 
     Returns:
         The states after the steps, and the losses of each stack.
     """
 
-    def step(states: tuple[State, ...], drawn: Minibatches) -> Any:
-        chosen = drawn.draws
-        batch = _by_patient(extract(pool, jax.tree.map(jnp.ravel, chosen), patches), chosen.patch.shape)
-        dropout_keys = jax.random.wrap_key_data(jnp.asarray(drawn.dropout_keys), impl=rng.IMPLEMENTATION)
-        features = None
-        if not kinds[0].scope.trains_trunk:
-            features = _features(network, trunk, bank, batch, drawn.slots)
+    def step(states: tuple[State, ...], inputs: Inputs) -> Any:
+        features = None if kinds[0].scope.trains_trunk else _features(network, trunk, bank, inputs)
         updated = [
-            _update_stack(network, kind, base, state, own, batch, features, dropout_keys)
+            _update_stack(network, kind, base, state, own, inputs, features)
             for kind, state, own in zip(kinds, states, numbers, strict=True)
         ]
         return tuple(state for state, _ in updated), tuple(loss for _, loss in updated)
 
-    if len(minibatches.dropout_keys) == 1:  # a loop of one step is compiled as badly for a CPU as any
-        states, losses = step(states, jax.tree.map(lambda leaf: leaf[0], minibatches))
+    if len(inputs.dropout_keys) == 1:  # a loop of one step is compiled as badly for a CPU as any
+        states, losses = step(states, jax.tree.map(lambda leaf: leaf[0], inputs))
         return states, jax.tree.map(lambda leaf: leaf[None], losses)
-    return jax.lax.scan(step, states, minibatches)
-
-
-def _by_patient(batch: Batch, shape: tuple[int, ...]) -> Batch:
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), batch)
+    return jax.lax.scan(step, states, inputs)
 
 
 def _features(
-    network: Network, trunk: FoldedTrunk, bank: Bank | None, batch: Batch, slots: HostOrDevice | None
+    network: Network, trunk: FoldedTrunk, bank: Bank | None, inputs: Inputs
 ) -> Float[Array, "p n f"]:
     """Features of each patient's pixels: looked up, or one trunk pass for all patients."""
-    patients = batch.lesion.shape[0]
-    if bank is not None and slots is not None:
-        return bank[jnp.asarray(slots)].reshape(patients, -1, bank.shape[-1])
-    images = jax.tree.map(lambda image: image.reshape(-1, *image.shape[2:]), batch.images)
+    patients = inputs.lesion.shape[0]
+    if bank is not None and inputs.slots is not None:
+        return bank[inputs.slots].reshape(patients, -1, bank.shape[-1])
+    images = jax.tree.map(lambda image: image.reshape(-1, *image.shape[2:]), inputs.images)
     features = network.folded_trunk(trunk, images)
     return features.reshape(patients, -1, features.shape[-1])
 
@@ -151,27 +137,26 @@ def _update_stack(
     base: Variables,
     state: State,
     numbers: Numbers,
-    batch: Batch,
+    inputs: Inputs,
     features: Float[Array, "p n f"] | None,
-    keys: Key[Array, " p"],
 ) -> tuple[State, Float[Array, "v p"]]:
     """One step of every run of every patient."""
     maps = [
-        jnp.ones_like(batch.lesion) if scheme is Weighting.NONE else batch.weights[scheme]
+        jnp.ones_like(inputs.lesion) if scheme is Weighting.NONE else inputs.weights[scheme]
         for scheme in kind.weighting
     ]
     plain = jnp.asarray([scheme is Weighting.NONE for scheme in kind.weighting])
     by_class = jnp.where(plain[:, None], numbers.class_weights, 1.0)
 
     def one(
-        state: State, rate: Array, by_class: Array, weights: Array, batch: Batch, features: Any, key: Array
+        state: State, rate: Array, by_class: Array, weights: Array, inputs: Inputs, features: Any
     ) -> tuple[State, Array]:
         both = (weights * by_class[0], weights * by_class[1])
-        return _update(network, kind.scope, base, state, rate, both, batch, features, key)
+        return _update(network, kind.scope, base, state, rate, both, inputs, features)
 
-    over_patients = jax.vmap(one, in_axes=(0, None, None, 0, 0, 0, 0))
-    over_runs = jax.vmap(over_patients, in_axes=(0, 0, 0, 0, None, None, None))
-    return over_runs(state, numbers.learning_rate, by_class, jnp.stack(maps), batch, features, keys)
+    over_patients = jax.vmap(one, in_axes=(0, None, None, 0, 0, 0))
+    over_runs = jax.vmap(over_patients, in_axes=(0, 0, 0, 0, None, None))
+    return over_runs(state, numbers.learning_rate, by_class, jnp.stack(maps), inputs, features)
 
 
 def _update(
@@ -181,25 +166,24 @@ def _update(
     state: State,
     rate: Float[Array, ""],
     weights: tuple[Float[Array, "b y x"], Float[Array, "b y x"]],
-    batch: Batch,
+    inputs: Inputs,
     features: Float[Array, "n f"] | None,
-    dropout_key: Array,
 ) -> tuple[State, Float[Array, ""]]:
     """One step of one head, or of one whole network."""
+    dropout_key = jax.random.wrap_key_data(inputs.dropout_keys, impl=rng.IMPLEMENTATION)
 
     def objective(params: Tree) -> tuple[Float[Array, ""], Tree]:
         variables = Variables({**base.params, **params}, {**base.batch_stats, **state.batch_stats})
-        if scope.trains_trunk:
-            logits, batch_stats = network.apply(variables, batch.images, train=True, dropout_key=dropout_key)
+        if features is None:
+            assert inputs.images is not None
+            logits, batch_stats = network.apply(variables, inputs.images, train=True, dropout_key=dropout_key)
         else:
-            assert features is not None
             logits, head_stats = network.head(
                 variables, features, train_norm=scope.trains_head_norm, dropout_key=dropout_key
             )
             batch_stats = {"head": head_stats}
-        return weighted_cross_entropy(
-            logits.reshape(*batch.lesion.shape, 2), batch.lesion, weights
-        ), batch_stats
+        logits = logits.reshape(*inputs.lesion.shape, 2)
+        return weighted_cross_entropy(logits, inputs.lesion, weights), batch_stats
 
     (loss, batch_stats), gradient = jax.value_and_grad(objective, has_aux=True)(state.params)
     transform = optimiser(state.params, scope, rate)

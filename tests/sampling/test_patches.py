@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.sampling.patches import Batch, Draw, PatchConfig, Pool, draw, extract, make_pool
 from psft_jax.sampling.positions import corner_centres
-from psft_jax.sampling.slices import Slices, slices_of
+from psft_jax.sampling.slices import Slices, slices_of, stack
 from psft_jax.scan import Scan
 
 MakeScan = Callable[..., Scan]
@@ -124,8 +125,8 @@ def draws(config: PatchConfig, patches: int, *names: str | int) -> Draw:
 
 
 def test_padding_is_never_drawn(slices: Slices) -> None:
-    """3 slices are padded to 16; only their 15 patches may come, and all of them do."""
-    pool = make_pool(slices, partial(corner_centres, patch=9))
+    """3 slices in a pool with room for 16; only their 15 patches may come, and all of them do."""
+    pool = make_pool(slices, partial(corner_centres, patch=9), room=16)
     assert pool.lesion.shape[0] == 16
     assert len(pool.slice_index) == len(pool.centres) == 80
     assert int(pool.n_patches) == 15
@@ -136,12 +137,24 @@ def test_padding_is_never_drawn(slices: Slices) -> None:
     np.testing.assert_array_equal(pool.slice_index[:15], np.repeat([0, 1, 2], 5))
 
 
-def test_a_pool_that_needs_no_padding(make_scan: MakeScan) -> None:
-    pool = make_pool(
-        slices_of(make_scan(shape=(16, 31, 27)), np.arange(16)), partial(corner_centres, patch=9)
-    )
-    assert pool.lesion.shape == (16, 31, 27)
-    assert int(pool.n_patches) == len(pool.centres) == 80
+@pytest.mark.parametrize("room", [0, 2, 3])
+def test_a_pool_that_needs_no_padding(slices: Slices, room: int) -> None:
+    pool = make_pool(slices, partial(corner_centres, patch=9), room)
+    assert pool.lesion.shape == (3, 31, 27)
+    assert int(pool.n_patches) == len(pool.centres) == 15
+
+
+def test_a_larger_frame_changes_no_patch(make_scan: MakeScan) -> None:
+    """Patches at the border and beyond it, rotated, with a lesion and a weight that touch the border."""
+    lesion = np.zeros((4, 31, 27), bool)
+    lesion[:, 28:, 20:] = True
+    scan = make_scan(shape=(4, 31, 27), lesion=lesion)
+    alone = replace(slices_of(scan, np.array([1])), weights={"w": lesion[1:2] * np.float32(2.5)})
+    framed = stack([alone], (40, 64))
+    for degrees in (0.0, 30.0):
+        one_way, other = (one(pool_at(some, [(29.0, 25.0)]), 0, degrees) for some in (alone, framed))
+        jax.tree.map(partial(np.testing.assert_allclose, atol=1e-6), one_way, other)
+        assert 0 < np.mean(one_way.lesion) < 1
 
 
 def test_a_draw_is_a_function_of_its_key() -> None:

@@ -34,6 +34,7 @@ from psft_jax.training.base_config import TrainConfig
 from psft_jax.training.base_feed import PatchPlaces
 from psft_jax.training.base_steps import TrainState, adam, draws_of, minibatch
 from psft_jax.training.checkpoints import TrainingCheckpoints
+from psft_jax.training.drawing import cut_all
 from psft_jax.training.finetune import Execution, Subject, finetune_all
 from psft_jax.training.material import Annotated
 from psft_jax.training.settings import FinetuneConfig
@@ -122,11 +123,17 @@ def tuned() -> dict[str, Any]:
     found, shared = {}, {}
     for count in (1, 8):
         execution = Execution(devices=count)
-        with patch.object(finetune, "take_steps", wraps=take_steps) as calls:
+        with (
+            patch.object(finetune, "cut_all", wraps=cut_all) as cuts,
+            patch.object(finetune, "take_steps", wraps=take_steps) as calls,
+        ):
             all_tuned = finetune_all(NETWORK, base, subjects, variants, seed=0, execution=execution)
         found[str(count)] = [[one.losses.tolist() for one in of_patient] for of_patient in all_tuned]
-        # The base CNN, its trunk, the slices, and the kept features where there are any.
-        given = [jax.tree.leaves((*call.args[3:5], *call.args[7:9])) for call in calls.call_args_list]
+        # The slices; the base CNN, its trunk, and the kept features where there are any.
+        given = [
+            jax.tree.leaves((cut.args[0], *call.args[2:4], call.args[6]))
+            for cut, call in zip(cuts.call_args_list, calls.call_args_list, strict=True)
+        ]
         shared[str(count)] = sorted({tuple({len(leaf.devices()) for leaf in leaves}) for leaves in given})
     meshes = [Execution(devices=None).mesh(patients).size for patients in (1, 8, 12)]
     return {"losses": found, "shared": shared, "meshes": meshes}

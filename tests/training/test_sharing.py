@@ -14,7 +14,8 @@ from psft_jax.model.network import Network, Variables
 from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
 from psft_jax.training.checkpoints import restore_tree, save_tree
-from psft_jax.training.features import _filled
+from psft_jax.training.drawing import _draw, cut_all
+from psft_jax.training.features import _filled, _images
 from psft_jax.training.finetune import Execution, Subject, Tuned, finetune, finetune_all
 from psft_jax.training.material import Annotated
 from psft_jax.training.settings import FinetuneConfig
@@ -100,18 +101,42 @@ def test_in_bfloat16_heads_follow_those_of_float32(
         assert {leaf.dtype for leaf in jax.tree.leaves(one.variables)} == {np.dtype("float32")}
 
 
+def compiled() -> tuple[int, ...]:
+    """How many programs there are: those that train, then those that cut patches and draw them."""
+    return tuple(program._cache_size() for program in (take_steps, _filled, cut_all, _images, _draw))
+
+
 def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], settings: FinetuneConfig) -> None:
-    """Nor do other learning rates, class weights, and numbers of slices, nor what is kept of a patient."""
+    """With another plane and 15 slices with lesions instead of 2, kept features or not. Nor do another
+    learning rate and other class weights."""
     banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=1))
     tune(settings)
     tune(banked)
-    before = take_steps._cache_size(), _filled._cache_size()
-    lesion = np.zeros((4, 24, 20), bool)
-    lesion[2:, 5:9, 8:12] = True
-    tune(settings, subject="P7", lesion=lesion)
+    before = compiled()
+    shape = (15, 31, 27)
+    tune(settings, subject="P7", shape=shape, lesion=everywhere(shape))
     tune(replace(settings, learning_rate=0.001, class_weights=(1.0, 2.0)), subject="P8")
+    lesion = np.zeros((4, 24, 20), bool)
+    lesion[1:, 5:9, 8:12] = True
     tune(banked, subject="P7", lesion=lesion)
-    assert (take_steps._cache_size(), _filled._cache_size()) == before
+    assert compiled() == before
+
+
+def test_a_far_larger_patient_compiles_the_cutting_of_patches_alone(
+    tune: Callable[..., list[Tuned]], settings: FinetuneConfig
+) -> None:
+    tune(settings)
+    before = compiled()
+    shape = (17, 70, 30)
+    tune(settings, subject="P7", shape=shape, lesion=everywhere(shape))
+    assert np.subtract(compiled(), before).tolist() == [0, 0, 1, 0, 0]
+
+
+def everywhere(shape: tuple[int, int, int]) -> np.ndarray:
+    """A lesion in every slice."""
+    lesion = np.zeros(shape, bool)
+    lesion[:, 5:9, 8:12] = True
+    return lesion
 
 
 def test_a_step_is_compiled_once_also_for_a_restored_network(
