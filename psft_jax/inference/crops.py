@@ -8,17 +8,39 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from psft_jax.model.folded import Margins
 from psft_jax.scan import Mask
 
-ROUND = 16
-"""Regions begin and end at multiples of this many pixels, so that patients of like size share programs."""
-MOST = 4
-"""Regions of one volume. Each may cost its compilation (0.15 s for the paper's network on a CPU), and the
-fifth saves hardly a hundredth of the work."""
+
+class Rule(NamedTuple):
+    """How the regions of a volume are chosen: how much work they save, and how many programs that takes.
+
+    Args:
+        multiple: regions begin and end at multiples of this many pixels.
+        most: regions of one volume.
+        full_batches: as many slices in a call as fit, whatever the number that is left over.
+    """
+
+    multiple: int
+    most: int
+    full_batches: bool
+
+
+LEAST_WORK = Rule(multiple=16, most=4, full_batches=False)
+"""Where compiling a program takes a fraction of the time of its slices: 0.15 s for the paper's network on a
+CPU. A fifth region saves hardly a hundredth of the work, and regions at multiples of 32 take 9% more."""
+FEW_PROGRAMS = Rule(multiple=64, most=1, full_batches=True)
+"""Where compiling takes longer than the volume: the patients of one protocol share a program."""
+
+
+def rule_here() -> Rule:
+    """That of the hardware at hand."""
+    return LEAST_WORK if jax.default_backend() == "cpu" else FEW_PROGRAMS
+
 
 _Boxes = Int[np.ndarray, "n edges"]
 """First and last row, first and last column (exclusive) of a region."""
@@ -55,24 +77,24 @@ class Crop(NamedTuple):
         return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
-def crops_of(organ: Mask, reach: int, most: int = MOST) -> list[Crop]:
+def crops_of(organ: Mask, reach: int, rule: Rule = LEAST_WORK) -> list[Crop]:
     """Regions that hold the organ of every slice that has any: of all divisions of the slices in the order
     of their size, the one with the least work.
 
     Args:
         organ: (Z, Y, X).
         reach: half the receptive field: the margin around a region, where the slice does not end before.
-        most: so many regions at the most.
+        rule: how regions are chosen.
 
     Returns:
         A crop for each region, the largest first.
     """
     places = np.flatnonzero(organ.any(axis=(1, 2)))
-    boxes = np.stack([_box(organ[place]) for place in places])
+    boxes = np.stack([_box(organ[place], rule.multiple) for place in places])
     _, *size = organ.shape
     order = np.argsort(-_work(boxes, size, reach), kind="stable")
     crops = []
-    for start, stop in _division(boxes[order], size, reach, most):
+    for start, stop in _division(boxes[order], size, reach, rule.most):
         top, bottom, left, right = (int(edge) for edge in _union(boxes[order[start:stop]])[-1])
         ends = (top, size[0] - bottom, left, size[1] - right)
         margins = Margins(*(min(reach, room) for room in ends))
@@ -82,14 +104,14 @@ def crops_of(organ: Mask, reach: int, most: int = MOST) -> list[Crop]:
     return crops
 
 
-def _box(section: Bool[np.ndarray, "y x"]) -> Int[np.ndarray, " edges"]:
+def _box(section: Bool[np.ndarray, "y x"], multiple: int) -> Int[np.ndarray, " edges"]:
     """The region of one slice."""
     edges: list[int] = []
     for axis in (0, 1):
         inside = np.flatnonzero(section.any(axis=1 - axis))
         edges += [
-            inside[0] // ROUND * ROUND,
-            min(section.shape[axis], -(-(inside[-1] + 1) // ROUND) * ROUND),
+            inside[0] // multiple * multiple,
+            min(section.shape[axis], -(-(inside[-1] + 1) // multiple) * multiple),
         ]
     return np.array(edges)
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.inference.crops import Crop, crops_of
+from psft_jax.inference.crops import Crop, crops_of, rule_here
 from psft_jax.inference.heads import Heads
 from psft_jax.model.dropout import Masks
 from psft_jax.model.folded import FoldedTrunk, Margins
@@ -75,7 +75,8 @@ def predict(
     """
     network.check_channels(scan)
     maps = np.zeros((len(variants), 3, *scan.shape), dtype=np.float32)
-    crops = crops_of(scan.organ, network.config.receptive_field // 2)
+    rule = rule_here()
+    crops = crops_of(scan.organ, network.config.receptive_field // 2, rule)
     feature = network.config.fused_channels * jnp.dtype(network.precision.dtype).itemsize
     key = rng.key(seed, "dropout", scan.subject, scan.session)
     groups = []
@@ -85,7 +86,7 @@ def predict(
         groups.append((members, network.fold(variants[members[0]]), heads))
     total = sum(len(crop.slices) for crop in crops)
     with tqdm(total=total, desc=f"predicting {scan.name}", unit="slice", leave=False) as bar:
-        for crop, zs in _batches(crops, feature):
+        for crop, zs in _batches(crops, feature, full=rule.full_batches):
             first, second = (jnp.asarray(sequence[(zs, *crop.seen)]) for sequence in scan.sequences)
             for members, trunk, heads in groups:
                 features = _trunk(network, trunk, (first, second), crop.margins)
@@ -107,16 +108,19 @@ def _by_trunk(variants: Sequence[Variables]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _batches(crops: list[Crop], feature: int) -> Iterator[tuple[Crop, Int[np.ndarray, " n"]]]:
+def _batches(crops: list[Crop], feature: int, *, full: bool) -> Iterator[tuple[Crop, Int[np.ndarray, " n"]]]:
     """Slices that go through the trunk at once, all of a crop as many, so that its program is compiled once.
 
     Args:
         crops: of the volume.
         feature: bytes of a pixel's features.
+        full: as many as fit, so that every volume has as many; without it, so many that few are computed
+            in vain.
     """
     for crop in crops:
-        at_once = max(1, FEATURE_BYTES // (crop.pixels_seen * feature))
-        size = -(-len(crop.slices) // -(-len(crop.slices) // at_once))
+        size = max(1, FEATURE_BYTES // (crop.pixels_seen * feature))
+        if not full:
+            size = -(-len(crop.slices) // -(-len(crop.slices) // size))
         for start in range(0, len(crop.slices), size):
             zs = crop.slices[start : start + size]
             yield crop, np.pad(zs, (0, size - len(zs)), mode="edge")

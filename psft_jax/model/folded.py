@@ -98,13 +98,15 @@ def apply_folded(
         ahead = config.receptive_field // 2
         x = _within(x, margins, margins.up_to(ahead))
         for name, dilation, tapped in layers(config):
-            kernel, bias = jax.tree.map(lambda leaf: leaf.astype(precision.dtype), trunk[pathway][name])
+            kernel, bias = trunk[pathway][name]
+            kernel = kernel.astype(precision.dtype)
             x = lax.conv_general_dilated(
                 x, kernel, (1, 1), "SAME", rhs_dilation=(dilation, dilation), dimension_numbers=IMAGE_LAYOUT
             )
             # Zeros stood for what lies around. Beyond the slice that is right; what they spoiled in it goes.
             # (XLA's convolution without padding computes less, and takes longer on a CPU.)
-            x = _within(nnx.relu(x + bias), margins.up_to(ahead), margins.up_to(ahead - dilation))
+            x = nnx.relu(x + bias).astype(precision.dtype)  # the sum in float32
+            x = _within(x, margins.up_to(ahead), margins.up_to(ahead - dilation))
             ahead -= dilation
             if tapped:
                 taps.append(_within(x, margins.up_to(ahead), NO_MARGINS))

@@ -44,6 +44,8 @@ class ConvNormRelu(nnx.Module):
         self.norm = _batch_norm(config.width, config, precision, rngs)
 
     def __call__(self, x: Float[Array, "b y x i"], *, train: bool) -> Float[Array, "b y x o"]:
+        if train:
+            _keep_bias(self.conv)
         return nnx.relu(self.norm(self.conv(x), use_running_average=not train))
 
 
@@ -100,6 +102,8 @@ class Head(nnx.Module):
         # Pixels in rows: a matrix product and its gradient are faster than those of a 1x1 convolution.
         x = features.reshape(-1, features.shape[-1]).astype(self.dtype)
         x = x if before is None else dropout(x, self.rate, before)
+        if train_norm:
+            _keep_bias(self.conv1)
         x = nnx.relu(self.norm(_pointwise(self.conv1, x), use_running_average=not train_norm))
         x = x.astype(self.dtype)
         x = x if after is None else dropout(x, self.rate, after)
@@ -128,6 +132,16 @@ class DualPathwayPNet(nnx.Module):
         """Logits (B, Y, X, 2) of two image stacks (B, Y, X, C); dropout is off without a key."""
         features = self.trunk(images, train=train)
         return self.head(features, train_norm=train, dropout_key=dropout_key)
+
+
+def _keep_bias(conv: nnx.Conv) -> None:
+    """Give a bias no gradient, because the batch normalisation after it takes away whatever it adds.
+
+    What would be computed is rounding alone, of which Adam makes full steps: the running averages would
+    follow them, and a run on other hardware would soon be another.
+    """
+    assert conv.bias is not None
+    conv.bias.set_value(jax.lax.stop_gradient(conv.bias[...]))
 
 
 def _pointwise(conv: nnx.Conv, x: Float[Array, "n i"]) -> Float[Array, "n o"]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psft_jax.inference.crops import crops_of
+from psft_jax.inference.crops import FEW_PROGRAMS, LEAST_WORK, crops_of
 from psft_jax.model.folded import Margins
 
 Boxes = list[tuple[int, int, int, int]]
@@ -37,9 +37,16 @@ def test_the_margin_is_half_the_receptive_field_where_the_slice_goes_on(reach: i
 
 def test_slices_of_like_extent_share_a_region() -> None:
     organ = organ_of([(64, 80, 64, 80), (0, 150, 10, 150), (65, 70, 66, 79), (1, 159, 0, 155)], (160, 160))
-    large, small = crops_of(organ, 4, most=2)
+    large, small = crops_of(organ, 4, LEAST_WORK._replace(most=2))
     assert (large.slices.tolist(), small.slices.tolist()) == ([1, 3], [0, 2])
     assert (small.rows, small.columns, small.margins) == (slice(64, 80), slice(64, 80), Margins(4, 4, 4, 4))
+
+
+def test_with_few_programs_all_slices_share_one_region() -> None:
+    organ = organ_of([(70, 80, 64, 80), (65, 150, 10, 150)], (160, 140))
+    (crop,) = crops_of(organ, 5, FEW_PROGRAMS)
+    assert (crop.rows, crop.columns, crop.margins) == (slice(64, 160), slice(0, 140), Margins(5, 0, 0, 0))
+    assert sorted(crop.slices) == [0, 1]
 
 
 def work_of(boxes: Boxes, size: tuple[int, int], reach: int) -> float:
@@ -68,7 +75,7 @@ def sections(draw: st.DrawFn) -> Boxes:
 def test_no_division_of_slices_in_order_of_size_takes_less_work(boxes: Boxes, reach: int, most: int) -> None:
     size = (96, 112)
     organ = organ_of(boxes, size)
-    crops = crops_of(organ, reach, most)
+    crops = crops_of(organ, reach, LEAST_WORK._replace(most=most))
     assert len(crops) <= most
     assert sorted(place for crop in crops for place in crop.slices.tolist()) == list(range(len(boxes)))
     for crop in crops:

@@ -14,7 +14,7 @@ from jax import numpy as jnp
 from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.inference import heads, volume
-from psft_jax.inference.crops import crops_of
+from psft_jax.inference.crops import FEW_PROGRAMS, crops_of
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.dropout import Masks
 from psft_jax.model.network import Network, Variables
@@ -152,6 +152,31 @@ def test_batches_change_nothing(
     (prediction,) = predict(tiny, [base], scan)
     assert batches == expected
     np.testing.assert_allclose(prediction.probability, certain.probability, atol=1e-6)
+
+
+@pytest.mark.parametrize("masks", Masks)
+def test_another_visit_compiles_nothing_where_compiling_is_dear(
+    tiny: Network,
+    base: Variables,
+    make_scan: Callable[..., Scan],
+    monkeypatch: pytest.MonkeyPatch,
+    masks: Masks,
+) -> None:
+    """Organs of other places, sizes and numbers of slices, three slices in a call; 50 voxels in a call."""
+    monkeypatch.setattr(volume, "rule_here", lambda: FEW_PROGRAMS)
+    monkeypatch.setattr(volume, "FEATURE_BYTES", 3 * 40 * 36 * 16 * 4)
+    monkeypatch.setattr(heads, "voxels_per_call", lambda: 50)
+    programs = (volume._trunk, heads._rows, heads._certain, heads._sampled, heads._thin)
+    counts = []
+    for z, rows, columns in [(5, slice(12, 30), slice(0, 20)), (4, slice(2, 39), slice(9, 30))]:
+        organ = np.zeros((z, 40, 36), bool)
+        organ[1:, rows, columns] = True
+        scan = make_scan(shape=organ.shape, organ=organ, lesion=None)
+        (prediction,) = predict(tiny, [base], scan, samples=7, masks=masks)
+        expected = whole_slices(tiny, base, scan)
+        np.testing.assert_allclose(prediction.probability[organ], expected[organ], atol=1e-5)
+        counts.append([program._cache_size() for program in programs])
+    assert counts[0] == counts[1]
 
 
 def test_dropout_is_that_of_the_whole_network(

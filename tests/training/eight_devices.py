@@ -42,9 +42,9 @@ from psft_jax.training.steps import take_steps
 
 NETWORK = Network(PNetConfig(dilations=((1,), (2,)), width=4, head_width=8), (1, 2))
 CONFIG = TrainConfig(
-    iterations=3,
+    iterations=12,
     learning_rate=0.002,
-    validate_every=2,
+    validate_every=4,
     validation_patches=8,
     patches=PatchConfig(size=9, batch=8),
 )
@@ -77,7 +77,7 @@ def train(slices: Slices | StoredSlices, mesh: Mesh, folder: Path, stop_at: int 
     checkpoints = TrainingCheckpoints(folder)
     train_base(NETWORK, slices, CONFIG, checkpoints, seed=0, log=log, mesh=mesh)
     variables = NETWORK.init(rng.key(0))
-    after = checkpoints.restore(3, TrainState(variables, adam(CONFIG).init(variables.params)))
+    after = checkpoints.restore(12, TrainState(variables, adam(CONFIG).init(variables.params)))
     leaves = jax.tree_util.tree_leaves_with_path(after.variables)
     return told | {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
 
@@ -149,7 +149,7 @@ def main(out: Path) -> None:
     np.savez(out / "eight.npz", **train(slices, eight, out / "eight"))
     np.savez(out / "disk.npz", **train(on_disk, eight, out / "disk"))
     try:
-        train(slices, eight, out / "moved", stop_at=3)
+        train(slices, eight, out / "moved", stop_at=9)
     except PowerCutError:
         np.savez(out / "moved.npz", **train(slices, one, out / "moved"))
     counts = {str(items): device_count(None, items, what="patches") for items in (1, 4, 8, 12, 20)}
