@@ -68,6 +68,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.repeats is not None and options.repeats < 1:
         parser.error(f"--repeats: found {options.repeats}, expected at least 1")
+    if options.render and (options.quick or options.rows or options.repeats):
+        parser.error("--render measures nothing: leave out --quick, --rows and --repeats")
     if not options.render and importlib.util.find_spec("torch") is None:
         parser.error("found no PyTorch, the other side of the comparison: pip install -e '.[bench]'")
     return options

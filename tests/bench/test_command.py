@@ -21,6 +21,7 @@ from bench.work import Side
     [
         (["--quick"], r"no PyTorch.*\[bench\]"),
         (["--repeats", "0"], "--repeats: found 0, expected at least 1"),
+        (["--render", "--quick"], "--render measures nothing: leave out --quick"),
     ],
 )
 def test_what_it_cannot_do_it_says_at_once(
