@@ -23,10 +23,11 @@ HostOrDevice = np.ndarray | Array
 
 STEPS_PER_CALL = 128
 """Steps that are drawn in one call to the device; always so many, so that it is compiled once."""
-FEWEST_SLICES = 16
-SIDE_MULTIPLE = 64
-"""A pool has room for 16, 32, 64 ... slices whose sides are multiples of this many pixels, so that most
-patients share the program that cuts their patches."""
+ROOMS = (16, 32, 64, 128)
+"""A pool has room for so many slices, or for a multiple of the last, so that most patients share the program
+that cuts their patches."""
+SIDE_MULTIPLE = 32
+"""Likewise of the sides of slices, in pixels."""
 
 
 class Minibatches(NamedTuple):
@@ -77,9 +78,8 @@ def joint_pool(parts: Sequence[Slices], config: PatchConfig) -> JointPool:
     """One pool of the slices of each patient: five patches a slice (section 2.3)."""
     rows, columns = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in frame_of(p.size for p in parts))
     together = stack(parts, (rows, columns))
-    room = FEWEST_SLICES
-    while room < len(together):
-        room *= 2
+    largest = -(-len(together) // ROOMS[-1]) * ROOMS[-1]
+    room = next((room for room in ROOMS if room >= len(together)), largest)
     pool = make_pool(together, partial(corner_centres, patch=config.size), room)
     per_slice = int(pool.n_patches) // len(together)
     counts = np.array([per_slice * len(part) for part in parts])

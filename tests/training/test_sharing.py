@@ -127,7 +127,7 @@ def test_a_far_larger_patient_compiles_the_cutting_of_patches_alone(
 ) -> None:
     tune(settings)
     before = compiled()
-    shape = (17, 70, 30)
+    shape = (17, 40, 30)
     tune(settings, subject="P7", shape=shape, lesion=everywhere(shape))
     assert np.subtract(compiled(), before).tolist() == [0, 0, 1, 0, 0]
 
