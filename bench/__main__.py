@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from bench.measure import measure
 from bench.results import RESULTS, judge, load, save
 from bench.rows import rows
 from bench.sizes import SIZES
+from psft_jax.errors import InputError
 
 WIDTH = 140
 
@@ -22,14 +24,8 @@ WIDTH = 140
 def main() -> None:
     """Run the command."""
     options = _options()
-    if options.render and options.out is not None:
-        console = Console()
-        console.print(rendered(options.out), markup=False)
-        return
     if options.render:
-        page.write("results", rendered(RESULTS))
-        if limits.KEPT.exists():
-            page.write("limits", limits.rendered(limits.KEPT))
+        _render(options.out)
         return
     size = "quick" if options.quick else "full"
     out = options.out or (None if options.quick else RESULTS)
@@ -49,6 +45,18 @@ def main() -> None:
     console.print(table.terminal(results))
     for words in filter(None, map(table.shares, results)):
         console.print(f"scaled: {words}", markup=False)
+
+
+def _render(out: Path | None) -> None:
+    """Show the results of a file, or write the usual ones into the page."""
+    try:
+        if out is not None:
+            Console().print(rendered(out), markup=False)
+            return
+        page.write("results", rendered(RESULTS))
+        page.write("limits", limits.rendered(limits.KEPT))
+    except InputError as error:
+        sys.exit(f"python -m bench: error: {error}")
 
 
 def rendered(results: Path) -> str:

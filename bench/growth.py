@@ -20,10 +20,11 @@ from matplotlib.ticker import MaxNLocator
 from bench.machine import Machine, machine
 from bench.material import Material, make_leaves, make_scan, save
 from bench.measure import Process
-from bench.page import PAGE
+from bench.page import PAGE, measured
 from bench.rows import ANGLE_BANK
 from bench.sizes import SIZES, Arguments, Job
 from bench.work import Side
+from psft_jax.errors import InputError
 from psft_jax.files import atomic_path, write_text
 
 KEPT = Path(__file__).parent / "growth.json"
@@ -199,7 +200,10 @@ def main() -> None:
         points = measure_growth("quick" if options.quick else "full", series(quick=options.quick))
         content = json.dumps({"machine": machine(), "points": points}, indent=1)
         write_text(out, content + "\n", overwrite=True)
-    kept = json.loads(out.read_text(encoding="utf-8"))
+    try:
+        kept = measured(out)
+    except InputError as error:
+        parser.error(str(error))
     plot = PLOT if out == KEPT else out.with_suffix(".png")
     with atomic_path(plot, overwrite=True) as temporary:
         draw(kept["machine"], kept["points"]).savefig(temporary, dpi=150)

@@ -76,7 +76,7 @@ def markdown(where: Machine, date: str, rates: Rates, stages: list[Stage]) -> st
 
 def rendered(kept: Path) -> str:
     """The table of what was measured before."""
-    return _rendered(json.loads(kept.read_text(encoding="utf-8")))
+    return _rendered(page.measured(kept))
 
 
 def _rendered(content: dict[str, Any]) -> str:

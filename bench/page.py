@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
+from psft_jax.errors import InputError
 from psft_jax.files import write_text
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+
+
+def measured(path: Path) -> Any:
+    """What a measurement left in a file.
+
+    Raises:
+        InputError: there is none, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            path,
+            found=f"no file of measurements ({error})",
+            expected="what a run without --render has written",
+            remedy="Measure first, or name another file with --out.",
+        ) from error
 
 
 def replaced(page: str, block: str, body: str) -> str:

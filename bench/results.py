@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
+from bench import page
 from bench.machine import Machine
 from bench.measure import Measured
 from bench.rows import ONE_RUN, SEPARATELY, TOGETHER, Kind, Row
@@ -99,8 +100,12 @@ def save(path: Path, machine: Machine, results: list[Result]) -> None:
 
 
 def load(path: Path) -> tuple[Machine, dict[str, Result]]:
-    """The machine, and the results by the row's name."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    """The machine, and the results by the row's name.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    content = page.measured(path)
     results = {
         name: Result(**{**row, "kind": Kind(row["kind"]), "measured": Measured(**row["measured"])})
         for name, row in content["rows"].items()

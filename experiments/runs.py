@@ -91,9 +91,6 @@ def _check_devices(hardware: HardwareConfig) -> None:
     if hardware.devices is not None and used < wanted:
         words = "hardware.patients_at_once=%d cannot be shared by %d devices: fine-tuning uses %d"
         logger.warning(words, together, wanted, used)
-    if wanted > 1:
-        words = "fine-tuning on %d of %d devices (hardware.patients_at_once=%d)"
-        logger.info(words, used, wanted, together)
 
 
 def _quantify_all(jobs: Sequence[Job], patients: Sequence[Patient], start: Start) -> Failures:

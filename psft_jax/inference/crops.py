@@ -17,29 +17,32 @@ from psft_jax.scan import Mask
 
 
 class Rule(NamedTuple):
-    """How the regions of a volume are chosen: how much work they save, and how many programs that takes.
+    """How a volume is divided into calls to the device: what work that saves, and how many programs it takes.
 
     Args:
-        multiple: regions begin and end at multiples of this many pixels.
+        multiple: regions begin and end at multiples of this many pixels; None for whole slices.
         most: regions of one volume.
-        full_batches: as many slices in a call as fit, whatever the number that is left over.
+        feature_bytes: memory for the trunk's features of one call; a slice at least is done at once.
+        full_batches: as many slices in a call as fit, whatever the number that is left over; without it, so
+            many that few are computed in vain.
     """
 
-    multiple: int
+    multiple: int | None
     most: int
+    feature_bytes: int
     full_batches: bool
 
 
-LEAST_WORK = Rule(multiple=16, most=4, full_batches=False)
+LEAST_WORK = Rule(multiple=16, most=4, feature_bytes=256 * 2**20, full_batches=False)
 """Where compiling a program takes a fraction of the time of its slices: 0.15 s for the paper's network on a
 CPU. A fifth region saves hardly a hundredth of the work, and regions at multiples of 32 take 9% more."""
-FEW_PROGRAMS = Rule(multiple=64, most=1, full_batches=True)
-"""Where compiling takes longer than the volume: the patients of one protocol share a program."""
+ONE_PROGRAM = Rule(multiple=None, most=1, feature_bytes=2 * 2**30, full_batches=True)
+"""Where compiling takes longer than the volume: all scans with slices of one size share a program."""
 
 
 def rule_here() -> Rule:
     """That of the hardware at hand."""
-    return LEAST_WORK if jax.default_backend() == "cpu" else FEW_PROGRAMS
+    return LEAST_WORK if jax.default_backend() == "cpu" else ONE_PROGRAM
 
 
 _Boxes = Int[np.ndarray, "n edges"]
@@ -104,8 +107,11 @@ def crops_of(organ: Mask, reach: int, rule: Rule = LEAST_WORK) -> list[Crop]:
     return crops
 
 
-def _box(section: Bool[np.ndarray, "y x"], multiple: int) -> Int[np.ndarray, " edges"]:
+def _box(section: Bool[np.ndarray, "y x"], multiple: int | None) -> Int[np.ndarray, " edges"]:
     """The region of one slice."""
+    if multiple is None:
+        rows, columns = section.shape
+        return np.array([0, rows, 0, columns])
     edges: list[int] = []
     for axis in (0, 1):
         inside = np.flatnonzero(section.any(axis=1 - axis))

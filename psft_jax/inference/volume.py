@@ -18,15 +18,12 @@ from jaxtyping import Array, Float, Int
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.inference.crops import Crop, crops_of, rule_here
+from psft_jax.inference.crops import Crop, Rule, crops_of, rule_here
 from psft_jax.inference.heads import Heads
 from psft_jax.model.dropout import Masks
 from psft_jax.model.folded import FoldedTrunk, Margins
 from psft_jax.model.network import Network, Variables
 from psft_jax.scan import Scan, Volume
-
-FEATURE_BYTES = 256 * 2**20
-"""Memory that the trunk's features of one batch of slices may take; a slice at least is done at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +54,7 @@ def predict(
 
     Of each slice only a region around the organ is predicted, from what the network sees of it: half the
     receptive field around. So what is predicted inside the organ is what the whole slice would give. Memory
-    is bounded by ``FEATURE_BYTES``, whatever the number of samples.
+    is bounded, whatever the number of slices and of samples.
 
     Args:
         network: the architecture.
@@ -86,7 +83,7 @@ def predict(
         groups.append((members, network.fold(variants[members[0]]), heads))
     total = sum(len(crop.slices) for crop in crops)
     with tqdm(total=total, desc=f"predicting {scan.name}", unit="slice", leave=False) as bar:
-        for crop, zs in _batches(crops, feature, full=rule.full_batches):
+        for crop, zs in _batches(crops, feature, rule):
             first, second = (jnp.asarray(sequence[(zs, *crop.seen)]) for sequence in scan.sequences)
             for members, trunk, heads in groups:
                 features = _trunk(network, trunk, (first, second), crop.margins)
@@ -108,18 +105,17 @@ def _by_trunk(variants: Sequence[Variables]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _batches(crops: list[Crop], feature: int, *, full: bool) -> Iterator[tuple[Crop, Int[np.ndarray, " n"]]]:
+def _batches(crops: list[Crop], feature: int, rule: Rule) -> Iterator[tuple[Crop, Int[np.ndarray, " n"]]]:
     """Slices that go through the trunk at once, all of a crop as many, so that its program is compiled once.
 
     Args:
         crops: of the volume.
         feature: bytes of a pixel's features.
-        full: as many as fit, so that every volume has as many; without it, so many that few are computed
-            in vain.
+        rule: how many.
     """
     for crop in crops:
-        size = max(1, FEATURE_BYTES // (crop.pixels_seen * feature))
-        if not full:
+        size = max(1, rule.feature_bytes // (crop.pixels_seen * feature))
+        if not rule.full_batches:
             size = -(-len(crop.slices) // -(-len(crop.slices) // size))
         for start in range(0, len(crop.slices), size):
             zs = crop.slices[start : start + size]

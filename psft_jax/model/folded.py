@@ -105,7 +105,7 @@ def apply_folded(
             )
             # Zeros stood for what lies around. Beyond the slice that is right; what they spoiled in it goes.
             # (XLA's convolution without padding computes less, and takes longer on a CPU.)
-            x = nnx.relu(x + bias).astype(precision.dtype)  # the sum in float32
+            x = nnx.relu(x.astype(bias.dtype) + bias).astype(precision.dtype)  # the sum in float32
             x = _within(x, margins.up_to(ahead), margins.up_to(ahead - dilation))
             ahead -= dilation
             if tapped:

@@ -24,10 +24,18 @@ HostOrDevice = np.ndarray | Array
 STEPS_PER_CALL = 128
 """Steps that are drawn in one call to the device; always so many, so that it is compiled once."""
 ROOMS = (16, 32, 64, 128)
-"""A pool has room for so many slices, or for a multiple of the last, so that most patients share the program
-that cuts their patches."""
 SIDE_MULTIPLE = 32
-"""Likewise of the sides of slices, in pixels."""
+"""The sides of slices are padded to multiples of this many pixels, likewise."""
+
+
+def room_for(count: int) -> int:
+    """Room for so many things, of which few sizes are in use, so that most patients share compiled programs.
+
+    >>> [room_for(count) for count in (1, 16, 17, 100, 300)]
+    [16, 16, 32, 128, 384]
+    """
+    largest = -(-count // ROOMS[-1]) * ROOMS[-1]
+    return next((room for room in ROOMS if room >= count), largest)
 
 
 class Minibatches(NamedTuple):
@@ -78,9 +86,7 @@ def joint_pool(parts: Sequence[Slices], config: PatchConfig) -> JointPool:
     """One pool of the slices of each patient: five patches a slice (section 2.3)."""
     rows, columns = (-(-side // SIDE_MULTIPLE) * SIDE_MULTIPLE for side in frame_of(p.size for p in parts))
     together = stack(parts, (rows, columns))
-    largest = -(-len(together) // ROOMS[-1]) * ROOMS[-1]
-    room = next((room for room in ROOMS if room >= len(together)), largest)
-    pool = make_pool(together, partial(corner_centres, patch=config.size), room)
+    pool = make_pool(together, partial(corner_centres, patch=config.size), room_for(len(together)))
     per_slice = int(pool.n_patches) // len(together)
     counts = np.array([per_slice * len(part) for part in parts])
     return JointPool(pool, jnp.asarray(np.cumsum(counts) - counts), jnp.asarray(counts))

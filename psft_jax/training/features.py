@@ -22,15 +22,14 @@ from psft_jax.model.folded import FoldedTrunk
 from psft_jax.model.network import Network
 from psft_jax.model.pnet import Images
 from psft_jax.sampling.patches import Draw, PatchConfig, Pool, extract
+from psft_jax.training.drawing import room_for
 
 logger = logging.getLogger(__name__)
 
 ALONE = 1.2
-"""What the features of a patch cost that is computed alone, in those of one computed in a minibatch."""
+"""What the features of a patch cost that is computed alone, in those of one among as many as a minibatch."""
 FROM_BFLOAT16 = 0.4
 """What it costs a CPU to look features up in bfloat16 and compute in float32, likewise; elsewhere nothing."""
-ROUND = 16
-"""Slots are a multiple of this many where the budget allows, so that patients share a compiled program."""
 
 Bank = Float[Array, "slots pp f"]
 """Kept features: a row of slots, each with the pixels of one patch at one angle."""
@@ -41,7 +40,7 @@ class Round:
     """What one call to the device needs: which features to compute into which slot, and where all lie.
 
     Args:
-        fills: (patch, turn, slot) of the features that are missing.
+        fills: (patch, turn, slot) of the features that are computed before it.
         slots: the slot of every drawn patch.
     """
 
@@ -67,7 +66,7 @@ class Plan:
 def plan_features(
     network: Network, patches: PatchConfig, draws: Draw, calls: Sequence[slice], *, budget_bytes: int
 ) -> Plan | None:
-    """Decide whether features are kept, how many and in which format, and log it.
+    """Decide whether features are kept, how many and in which format, and log what is kept.
 
     In the network's precision or in bfloat16, as many as fit the budget: whichever takes the least work, the
     passes through the trunk that are left and what looking up costs; or not at all, where that takes less.
@@ -95,15 +94,13 @@ def plan_features(
     looked_up = FROM_BFLOAT16 if jax.default_backend() == "cpu" else 0.0
     plans: list[tuple[float, Plan]] = []
     for dtype, of_look_up in {full: 0.0, half: 0.0 if half == full else looked_up}.items():
-        rounded = -(-wanted // ROUND) * ROUND
-        slots = int(min(rounded, budget_bytes // (pixels * channels * dtype.itemsize)))
+        slots = int(min(room_for(wanted), budget_bytes // (pixels * channels * dtype.itemsize)))
         if slots >= at_once:
             rounds = _rounds(ids, calls, slots, len(angles))
-            work = ALONE * sum(len(r.fills) for r in rounds) + of_look_up * ids.size
+            work = sum(_work(len(r.fills), patches.batch) for r in rounds) + of_look_up * ids.size
             plans.append((work, Plan(rounds, (slots, pixels, channels), dtype)))
     work, plan = min(plans, key=lambda one: one[0], default=(np.inf, None))
     if plan is None or work >= ids.size:
-        logger.info("the trunk's features are computed anew in every step")
         return None
     slots, *_ = plan.shape
     logger.info(
@@ -115,11 +112,22 @@ def plan_features(
     return plan
 
 
+def _work(fills: int, batch: int) -> float:
+    """What it costs to compute the features of so many patches, as many at once as a minibatch has."""
+    alone = fills % batch
+    return fills - alone + ALONE * alone
+
+
 def _rounds(
     ids: Int[np.ndarray, "n p b"], calls: Sequence[slice], capacity: int, angles: int
 ) -> tuple[Round, ...]:
-    """Fills and slots of each call; what is wanted last gives way first."""
+    """Fills and slots of each call: all before the first, where they fit; else what is wanted last gives way
+    first."""
     per_call = [np.unique(ids[call]) for call in calls]
+    if (all_wanted := np.unique(ids)).size <= capacity:
+        at_first = tuple((int(i) // angles, int(i) % angles, slot) for slot, i in enumerate(all_wanted))
+        where = np.searchsorted(all_wanted, ids).astype(np.int32)
+        return tuple(Round(() if number else at_first, where[call]) for number, call in enumerate(calls))
     never = len(calls)
     next_use: list[dict[int, int]] = []
     following: dict[int, int] = {}
@@ -168,9 +176,10 @@ class FeatureKeeper:
         self, network: Network, trunk: FoldedTrunk, pool: Pool, patches: PatchConfig, plan: Plan | None
     ) -> None:
         self.trunk = trunk
-        self.bank: Bank | None = (
-            None if plan is None else jnp.zeros(plan.shape, plan.dtype, device=pool.lesion.sharding)
-        )
+        # Bound to devices only if all else is: else the step would be compiled for each way.
+        where = pool.lesion.sharding if pool.lesion.committed else None
+        self.bank: Bank | None = None if plan is None else jnp.zeros(plan.shape, plan.dtype, device=where)
+        self._batch = patches.batch
         self._images = partial(_images, patches, pool)
         self._fill = partial(_filled, network, trunk)
         self._rounds = () if plan is None else plan.rounds
@@ -179,23 +188,25 @@ class FeatureKeeper:
         """Where the features of a call's patches lie, after those that were missing have been computed."""
         if self.bank is None:
             return None
-        for patch, turn, slot in self._rounds[call].fills:
+        fills = np.array(self._rounds[call].fills, np.int32).reshape(-1, 3)
+        together = len(fills) // self._batch * self._batch
+        for part in (*fills[:together].reshape(-1, self._batch, 3), *fills[together:, None]):
+            patch, turn, slot = part.T
             self.bank = self._fill(self.bank, self._images(patch, turn), slot)
         return self._rounds[call].slots
 
 
 @partial(jax.jit, static_argnames="patches")
-def _images(
-    patches: PatchConfig, pool: Pool, patch: int | Int[Array, ""], turn: int | Int[Array, ""]
-) -> Images:
-    turns = jnp.asarray([turn])
-    chosen = Draw(jnp.asarray([patch]), jnp.asarray(patches.fixed_angles)[turns], turns)
+def _images(patches: PatchConfig, pool: Pool, patch: Int[Array, " k"], turn: Int[Array, " k"]) -> Images:
+    chosen = Draw(patch, jnp.asarray(patches.fixed_angles)[turn], turn)
     return extract(pool, chosen, patches).images
 
 
 @partial(jax.jit, static_argnames="network", donate_argnames="bank")
 def _filled(
-    network: Network, trunk: FoldedTrunk, bank: Bank, images: Images, slot: int | Int[Array, ""]
+    network: Network, trunk: FoldedTrunk, bank: Bank, images: Images, slots: Int[Array, " k"]
 ) -> Bank:
     features = network.folded_trunk(trunk, images)
-    return bank.at[slot].set(features.reshape(bank.shape[1:]).astype(bank.dtype))
+    for place in range(len(slots)):  # one stretch of the bank each
+        bank = bank.at[slots[place]].set(features[place].reshape(bank.shape[1:]).astype(bank.dtype))
+    return bank

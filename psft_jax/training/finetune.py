@@ -7,6 +7,7 @@ of a patient gives does not depend on its company.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,10 +30,12 @@ from psft_jax.model.network import Network, Variables
 from psft_jax.sampling.patches import PatchConfig, Pool
 from psft_jax.sampling.selection import SliceSelection
 from psft_jax.training.drawing import Minibatches, cut_all, draw_all, joint_pool
-from psft_jax.training.features import FeatureKeeper, plan_features
+from psft_jax.training.features import FeatureKeeper, Plan, plan_features
 from psft_jax.training.material import Annotated, tuning_slices
 from psft_jax.training.settings import FinetuneConfig
 from psft_jax.training.steps import State, kind_of, start, take_steps
+
+logger = logging.getLogger(__name__)
 
 Tree = TypeVar("Tree")
 Iterations = dict[FinetuneConfig, frozenset[int]]
@@ -74,12 +77,16 @@ class Execution:
     devices: int | None = 1
 
     def mesh(self, patients: int) -> Mesh:
-        """As many devices as may be and as divide the patients.
+        """As many devices as may be and as divide the patients; it is logged where there are several.
 
         Raises:
             InputError: more are asked for than there are.
         """
-        return data_mesh(most_that_divide(patients, available(self.devices)))
+        there = available(self.devices)
+        used = most_that_divide(patients, there)
+        if there > 1:
+            logger.info("fine-tuning of %d patients together on %d of %d devices", patients, used, there)
+        return data_mesh(used)
 
 
 def finetune(
@@ -243,11 +250,9 @@ def _train_group(
     keys = jnp.stack([rng.key(seed, "finetune", subject.name) for subject in subjects])
     stops = sorted(frozenset({0}).union(*iterations.values()))
     drawn = draw_all(patches, keys, config, steps=stops[-1])
-    calls = list(enumerate(_calls(stops, execution.steps_per_dispatch)))
-    plan = None
+    calls, plan = list(_calls(stops, execution.steps_per_dispatch)), None
     if not settings[0].scope.trains_trunk:
-        steps = [call for _, call in calls]
-        plan = plan_features(network, config, drawn.draws, steps, budget_bytes=execution.feature_bytes)
+        calls, plan = _planned(network, config, drawn, stops, execution)
     mesh = execution.mesh(len(subjects))
     placed, trunk, pool = base, network.fold(base), patches.pool
     if mesh.size > 1:  # once, and not in every call
@@ -263,11 +268,30 @@ def _train_group(
     for begin, stop in pairwise([0, *stops]):  # the first is the base CNN itself
         # A run that is over takes no further step: it costs nothing and can no longer fail the others.
         going_on = [run for run in runs if max(run.iterations) >= stop]
-        group.take(going_on, [(n, call) for n, call in calls if begin <= call.start < stop], bar)
+        group.take(going_on, [(n, call) for n, call in enumerate(calls) if begin <= call.start < stop], bar)
         for run in going_on:
             if stop in run.iterations:
                 tuned[replace(run.setting, iterations=stop)] = group.networks(run)
     return tuned
+
+
+def _planned(
+    network: Network, config: PatchConfig, drawn: Minibatches, stops: Sequence[int], execution: Execution
+) -> tuple[list[slice], Plan | None]:
+    """The steps of each call to the device, and what is kept of their features.
+
+    All that a call wants is kept at once, so that calls have to be shorter where the budget is small.
+    """
+    longest = execution.steps_per_dispatch
+    while longest:
+        calls = list(_calls(stops, longest))
+        plan = plan_features(network, config, drawn.draws, calls, budget_bytes=execution.feature_bytes)
+        if plan is not None:
+            return calls, plan
+        longest //= 2
+    if config.fixed_angles is not None:
+        logger.info("the trunk's features are computed anew in every step")
+    return list(_calls(stops, execution.steps_per_dispatch)), None
 
 
 def _calls(stops: Sequence[int], longest: int) -> Iterator[slice]:

@@ -6,10 +6,12 @@ import importlib.util
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from bench import growth
 from bench.__main__ import main
 from bench.results import load
 from bench.rows import Kind
@@ -32,6 +34,24 @@ def test_what_it_cannot_do_it_says_at_once(
     with pytest.raises(SystemExit):
         main()
     assert re.search(said, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("content", [None, "not JSON"])
+@pytest.mark.parametrize("command", [main, growth.main])
+def test_without_measurements_there_is_nothing_to_render(
+    command: Callable[[], None],
+    content: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "none.json"
+    if content is not None:
+        out.write_text(content)
+    monkeypatch.setattr(sys, "argv", ["bench", "--render", "--out", str(out)])
+    with pytest.raises(SystemExit) as end:
+        command()
+    assert re.search(r"none\.json: found no file of measurements", capsys.readouterr().err + str(end.value))
 
 
 @pytest.mark.slow

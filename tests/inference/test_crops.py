@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from psft_jax.inference.crops import FEW_PROGRAMS, LEAST_WORK, crops_of
+from psft_jax.inference.crops import LEAST_WORK, ONE_PROGRAM, crops_of
 from psft_jax.model.folded import Margins
 
 Boxes = list[tuple[int, int, int, int]]
@@ -42,11 +42,11 @@ def test_slices_of_like_extent_share_a_region() -> None:
     assert (small.rows, small.columns, small.margins) == (slice(64, 80), slice(64, 80), Margins(4, 4, 4, 4))
 
 
-def test_with_few_programs_all_slices_share_one_region() -> None:
-    organ = organ_of([(70, 80, 64, 80), (65, 150, 10, 150)], (160, 140))
-    (crop,) = crops_of(organ, 5, FEW_PROGRAMS)
-    assert (crop.rows, crop.columns, crop.margins) == (slice(64, 160), slice(0, 140), Margins(5, 0, 0, 0))
-    assert sorted(crop.slices) == [0, 1]
+def test_with_one_program_all_slices_are_taken_whole() -> None:
+    organ = organ_of([(70, 80, 64, 80), (0, 0, 0, 0), (65, 150, 10, 150)], (160, 140))
+    (crop,) = crops_of(organ, 5, ONE_PROGRAM)
+    assert (crop.rows, crop.columns, crop.margins) == (slice(0, 160), slice(0, 140), Margins(0, 0, 0, 0))
+    assert crop.slices.tolist() == [0, 2]
 
 
 def work_of(boxes: Boxes, size: tuple[int, int], reach: int) -> float:

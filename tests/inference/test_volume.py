@@ -14,7 +14,7 @@ from jax import numpy as jnp
 from psft_jax import rng
 from psft_jax.errors import InputError
 from psft_jax.inference import heads, volume
-from psft_jax.inference.crops import FEW_PROGRAMS, crops_of
+from psft_jax.inference.crops import LEAST_WORK, ONE_PROGRAM, crops_of
 from psft_jax.inference.volume import Prediction, predict
 from psft_jax.model.dropout import Masks
 from psft_jax.model.network import Network, Variables
@@ -144,7 +144,8 @@ def test_batches_change_nothing(
 ) -> None:
     """Four slices hold organ, in one region; where three fit, two batches of two do as well."""
     (crop,) = crops_of(scan.organ, tiny.config.receptive_field // 2)
-    monkeypatch.setattr(volume, "FEATURE_BYTES", slices_at_once * crop.pixels_seen * 16 * 4)
+    rule = LEAST_WORK._replace(feature_bytes=slices_at_once * crop.pixels_seen * 16 * 4)
+    monkeypatch.setattr(volume, "rule_here", lambda: rule)
     monkeypatch.setattr(heads, "voxels_per_call", lambda: voxels_at_once)
     batches = []
     trunk = volume._trunk
@@ -162,14 +163,16 @@ def test_another_visit_compiles_nothing_where_compiling_is_dear(
     monkeypatch: pytest.MonkeyPatch,
     masks: Masks,
 ) -> None:
-    """Organs of other places, sizes and numbers of slices, three slices in a call; 50 voxels in a call."""
-    monkeypatch.setattr(volume, "rule_here", lambda: FEW_PROGRAMS)
-    monkeypatch.setattr(volume, "FEATURE_BYTES", 3 * 40 * 36 * 16 * 4)
+    """Organs of other places, sizes and numbers of slices, three slices in a call; 50 voxels in a call.
+
+    The regions of a CPU would differ.
+    """
+    monkeypatch.setattr(volume, "rule_here", lambda: ONE_PROGRAM._replace(feature_bytes=3 * 80 * 72 * 16 * 4))
     monkeypatch.setattr(heads, "voxels_per_call", lambda: 50)
     programs = (volume._trunk, heads._rows, heads._certain, heads._sampled, heads._thin)
     counts = []
-    for z, rows, columns in [(5, slice(12, 30), slice(0, 20)), (4, slice(2, 39), slice(9, 30))]:
-        organ = np.zeros((z, 40, 36), bool)
+    for z, rows, columns in [(5, slice(12, 30), slice(0, 20)), (4, slice(2, 79), slice(50, 70))]:
+        organ = np.zeros((z, 80, 72), bool)
         organ[1:, rows, columns] = True
         scan = make_scan(shape=organ.shape, organ=organ, lesion=None)
         (prediction,) = predict(tiny, [base], scan, samples=7, masks=masks)

@@ -13,7 +13,7 @@ from jax import numpy as jnp
 from psft_jax import rng
 from psft_jax.model.config import PNetConfig, Taps
 from psft_jax.model.dropout import dropout
-from psft_jax.model.folded import FoldedHead, Margins, lesion_probability, thinned
+from psft_jax.model.folded import Folded, FoldedHead, Margins, lesion_probability, thinned
 from psft_jax.model.network import Network, Variables
 from psft_jax.model.precision import Precision
 
@@ -66,6 +66,17 @@ def test_the_features_of_a_region_are_those_of_the_whole_slice(
     margins = Margins(top, bottom, left, right)
     found = network.folded_trunk(network.fold(variables), (first, second), margins)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_in_bfloat16_the_bias_is_added_in_float32() -> None:
+    """256 and 258 are neighbours in bfloat16: a bias of 257.02 would become the latter, and the sum 2."""
+    network = Network(PNetConfig(dilations=((1,),), width=1, head_width=1), (1, 1), Precision.BFLOAT16)
+    layer = Folded(jnp.zeros((3, 3, 1, 1)).at[1, 1].set(-1.0), jnp.full(1, 257.02, jnp.float32))
+    trunk = {pathway: {"block1_conv1": layer} for pathway in ("pathway1", "pathway2")}
+    image = jnp.full((1, 4, 4, 1), 256.0)
+    found = network.folded_trunk(trunk, (image, image))
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(jnp.float32), 1.02, rtol=2**-8)
 
 
 @pytest.mark.parametrize("seed", [None, 4])

@@ -116,11 +116,11 @@ def tuned() -> dict[str, Any]:
     """Eight patients tuned on one device and on eight: a head with kept features, and a whole network."""
     scans = [replace(a_scan(), subject=f"P{n}") for n in range(8)]
     subjects = [Subject(scan.subject, [Annotated(scan)]) for scan in scans]
-    banked = PatchConfig(size=9, batch=2, angle_bank=2)
-    head = FinetuneConfig(iterations=3, learning_rate=0.01, patches=banked)
+    banked = PatchConfig(size=9, batch=2, angle_bank=1)
+    head = FinetuneConfig(iterations=12, learning_rate=0.01, patches=banked)
     variants = [head, replace(head, scope=Scope.ALL, patches=PatchConfig(size=9, batch=2))]
     base = NETWORK.init(rng.key(0))
-    found, shared = {}, {}
+    found, shared, kept = {}, {}, {}
     for count in (1, 8):
         execution = Execution(devices=count)
         with (
@@ -134,9 +134,12 @@ def tuned() -> dict[str, Any]:
             jax.tree.leaves((cut.args[0], *call.args[2:4], call.args[6]))
             for cut, call in zip(cuts.call_args_list, calls.call_args_list, strict=True)
         ]
+        kept[str(count)] = [
+            call.args[6].shape[0] for call in calls.call_args_list if call.args[6] is not None
+        ]
         shared[str(count)] = sorted({tuple({len(leaf.devices()) for leaf in leaves}) for leaves in given})
     meshes = [Execution(devices=None).mesh(patients).size for patients in (1, 8, 12)]
-    return {"losses": found, "shared": shared, "meshes": meshes}
+    return {"losses": found, "shared": shared, "kept": kept, "meshes": meshes}
 
 
 def main(out: Path) -> None:

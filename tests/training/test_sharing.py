@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
+import pytest
 
 from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
 from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
+from psft_jax.training import finetune as tuning
 from psft_jax.training.checkpoints import restore_tree, save_tree
 from psft_jax.training.drawing import _draw, cut_all
 from psft_jax.training.features import _filled, _images
@@ -48,9 +51,13 @@ def test_kept_features_change_nothing(tune: Callable[..., list[Tuned]], settings
 
 
 def test_patients_together_are_as_each_alone(
-    tiny: Network, base: Variables, make_scan: MakeScan, settings: FinetuneConfig
+    tiny: Network,
+    base: Variables,
+    make_scan: MakeScan,
+    settings: FinetuneConfig,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Three patients with other numbers of slices and other frames; three scopes, and a bank."""
+    """Three patients with other numbers of slices and other frames; three scopes, and kept features."""
     lesion = np.zeros((4, 24, 20), bool)
     lesion[:, 9:12, 8:12] = True
     subjects = [
@@ -58,7 +65,7 @@ def test_patients_together_are_as_each_alone(
         Subject("P2", [Annotated(make_scan(subject="P2", lesion=lesion))]),
         Subject("P3", [Annotated(make_scan((4, 30, 22), subject="P3"))]),
     ]
-    banked = replace(settings, patches=replace(settings.patches, angle_bank=2))
+    banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=1))
     variants = [
         settings,
         replace(settings, iterations=2, class_weights=(1.0, 1.0)),
@@ -66,7 +73,9 @@ def test_patients_together_are_as_each_alone(
         replace(settings, scope=Scope.ALL, iterations=2),
         banked,
     ]
-    together = finetune_all(tiny, base, subjects, variants, seed=1)
+    with caplog.at_level("INFO"):
+        together = finetune_all(tiny, base, subjects, variants, seed=1)
+    assert re.search("(\\d+) of \\1 different patches kept in float32 .* 60 drawn", caplog.text)
     for subject, found in zip(subjects, together, strict=True):
         alone = finetune(tiny, base, subject.name, subject.scans, variants, seed=1)
         for one, other in zip(found, alone, strict=True):
@@ -110,8 +119,10 @@ def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], sett
     """With another plane and 15 slices with lesions instead of 2, kept features or not. Nor do another
     learning rate and other class weights."""
     banked = replace(settings, iterations=10, patches=replace(settings.patches, angle_bank=1))
+    batched = replace(banked, iterations=40)
     tune(settings)
     tune(banked)
+    tune(batched, lesion=everywhere((4, 24, 20)))
     before = compiled()
     shape = (15, 31, 27)
     tune(settings, subject="P7", shape=shape, lesion=everywhere(shape))
@@ -119,6 +130,7 @@ def test_another_patient_compiles_nothing(tune: Callable[..., list[Tuned]], sett
     lesion = np.zeros((4, 24, 20), bool)
     lesion[1:, 5:9, 8:12] = True
     tune(banked, subject="P7", lesion=lesion)
+    tune(batched, subject="P7", shape=(6, 31, 27), lesion=everywhere((6, 31, 27)))  # 30 of 32 slots
     assert compiled() == before
 
 
@@ -144,7 +156,32 @@ def test_a_step_is_compiled_once_also_for_a_restored_network(
 ) -> None:
     save_tree(tmp_path / "network", base._asdict())
     restored = Variables(**restore_tree(tmp_path / "network", tiny.shapes._asdict(), what="the network"))
-    before = take_steps._cache_size()
-    alone = replace(settings, patches=replace(settings.patches, batch=3))  # compiled by no other test
-    finetune(tiny, restored, "P1", [Annotated(make_scan())], [alone], seed=1)
-    assert take_steps._cache_size() == before + 1
+    for angle_bank in (0, 1):
+        before = take_steps._cache_size()
+        patches = replace(settings.patches, batch=3, angle_bank=angle_bank)  # compiled by no other test
+        alone = replace(settings, iterations=10, patches=patches)
+        finetune(tiny, restored, "P1", [Annotated(make_scan())], [alone], seed=1)
+        assert take_steps._cache_size() == before + 1
+
+
+def test_calls_are_shortened_to_what_can_be_kept(
+    tune: Callable[..., list[Tuned]], settings: FinetuneConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Eight steps want more patches than the six that there is room for in bfloat16; two steps do not."""
+    banked = replace(settings, iterations=16, patches=replace(settings.patches, angle_bank=1))
+    entry = 81 * 16 * 4
+    with caplog.at_level("INFO"):
+        (found,) = tune(banked, execution=Execution(8, feature_bytes=3 * entry))
+        (anew,) = tune(banked, execution=Execution(8, feature_bytes=0))
+    assert re.search("[36] of 10 different patches kept", caplog.text)
+    assert "computed anew in every step" in caplog.text
+    np.testing.assert_allclose(found.losses, anew.losses, rtol=5e-3)
+
+
+def test_memory_is_given_back_after_each_patient(
+    tune: Callable[..., list[Tuned]], settings: FinetuneConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+    monkeypatch.setattr(tuning, "give_back", lambda: given.append(True))
+    tune(settings)
+    assert given == [True]
