@@ -22,7 +22,6 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from psft_jax import rng
-from psft_jax.allocator import give_back
 from psft_jax.devices import available, data_mesh, most_that_divide, split, whole
 from psft_jax.errors import InputError
 from psft_jax.model.leaves import Scope
@@ -156,7 +155,6 @@ def finetune_all(
         for part, group in tasks:
             for variant, found in _train_group(network, base, part, group, seed, execution, bar).items():
                 tuned[variant] += found
-            give_back()  # the kept features
     return [[tuned[variant][place] for variant in variants] for place in range(len(subjects))]
 
 

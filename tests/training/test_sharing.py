@@ -15,7 +15,6 @@ from psft_jax.model.leaves import Scope
 from psft_jax.model.network import Network, Variables
 from psft_jax.model.precision import Precision
 from psft_jax.scan import Scan
-from psft_jax.training import finetune as tuning
 from psft_jax.training.checkpoints import restore_tree, save_tree
 from psft_jax.training.drawing import _draw, cut_all
 from psft_jax.training.features import _filled, _images
@@ -176,12 +175,3 @@ def test_calls_are_shortened_to_what_can_be_kept(
     assert re.search("[36] of 10 different patches kept", caplog.text)
     assert "computed anew in every step" in caplog.text
     np.testing.assert_allclose(found.losses, anew.losses, rtol=5e-3)
-
-
-def test_memory_is_given_back_after_each_patient(
-    tune: Callable[..., list[Tuned]], settings: FinetuneConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given = []
-    monkeypatch.setattr(tuning, "give_back", lambda: given.append(True))
-    tune(settings)
-    assert given == [True]
