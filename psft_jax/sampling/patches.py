@@ -31,8 +31,8 @@ class PatchConfig:
         size: side of a patch in pixels.
         batch: patches in a minibatch.
         rotation_deg: each patch is rotated by an angle drawn from plus or minus this.
-        angle_bank: draw each patch's angle from this many fixed ones, so that patches repeat; 0 draws
-            continuous angles.
+        angle_bank: draw each patch's angle from this many fixed ones, so that patches repeat; 1 does not
+            rotate, 0 draws continuous angles.
         linear_labels: interpolate labels linearly instead of by the nearest pixel (the published script).
         first_unrotated: never rotate the first patch of a batch (the published script).
 
