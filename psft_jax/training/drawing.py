@@ -24,8 +24,9 @@ HostOrDevice = np.ndarray | Array
 STEPS_PER_CALL = 128
 """Steps that are drawn in one call to the device; always so many, so that it is compiled once."""
 ROOMS = (16, 32, 64, 128)
+"""Numbers of slices, or of kept features, that there is room for; beyond them, multiples of the last."""
 SIDE_MULTIPLE = 32
-"""The sides of slices are padded to multiples of this many pixels, likewise."""
+"""The sides of slices are padded to multiples of this many pixels."""
 
 
 def room_for(count: int) -> int:

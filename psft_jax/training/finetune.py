@@ -248,8 +248,9 @@ def _train_group(
     keys = jnp.stack([rng.key(seed, "finetune", subject.name) for subject in subjects])
     stops = sorted(frozenset({0}).union(*iterations.values()))
     drawn = draw_all(patches, keys, config, steps=stops[-1])
-    calls, plan = list(_calls(stops, execution.steps_per_dispatch)), None
-    if not settings[0].scope.trains_trunk:
+    if settings[0].scope.trains_trunk:
+        calls, plan = list(_calls(stops, execution.steps_per_dispatch)), None
+    else:
         calls, plan = _planned(network, config, drawn, stops, execution)
     mesh = execution.mesh(len(subjects))
     placed, trunk, pool = base, network.fold(base), patches.pool
